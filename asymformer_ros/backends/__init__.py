@@ -1,0 +1,61 @@
+"""Inference backends: what runs the network. Each module here is the only importer of its library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.model_card import ModelCard
+
+BACKENDS = ("auto", "torch")
+"""What can be asked for."""
+
+DEVICES = ("auto", "cpu", "cuda")
+"""Where PyTorch can be asked to run."""
+
+
+class Prediction(NamedTuple):
+    """labels: (h, w) uint8 class index. confidence: (h, w) uint8, softmax maximum times 255, or None."""
+
+    labels: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None
+
+
+class InferenceBackend(Protocol):
+    """Runs one model at its own input size. Used by one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """What serves, for people: library, device, precision, e.g. "torch cpu fp32"."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is: input size, label set, name."""
+
+    def infer(
+        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False
+    ) -> Prediction:
+        """Classify each pixel of rgb (h, w, 3) uint8 with depth (h, w) float32 metres, NaN where unknown.
+
+        (h, w) is the card's input size. Returns arrays that the caller owns. Raises BackendError.
+        """
+
+    def close(self) -> None:
+        """Release the model. Nothing may be called afterwards."""
+
+
+def open_backend(choice: str, model: str, device: str, log: Callable[[str], None]) -> InferenceBackend:
+    """Load a model into the best backend that runs here, or the one that is asked for.
+
+    choice: one of BACKENDS. model: as for `open_model`. device: one of DEVICES. log: told why "auto" chose what it
+    chose. Raises BackendError where an explicit choice cannot run, CheckpointError where the model cannot be loaded.
+    """
+    if choice not in BACKENDS:
+        raise ConfigurationError(f"backend is '{choice}': expected one of {', '.join(BACKENDS)}")
+    from asymformer_ros.backends.torch import TorchBackend
+
+    return TorchBackend.open(model, device, log)

@@ -1,0 +1,135 @@
+"""PyTorch: FP32 on a CPU, FP16 on CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.backends import DEVICES, Prediction
+from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.model_card import ModelCard
+
+try:
+    import torch
+    from torch.nn import functional
+except ImportError as error:  # pragma: no cover - needs an environment without PyTorch
+    raise BackendError(
+        f"the torch backend needs PyTorch, which cannot be imported here ({error}): "
+        "install it, for example with `pip install torch`"
+    ) from error
+
+from asymformer_ros.bundle import ModelBundle
+from asymformer_ros.models import open_model
+
+_BAND_ROWS = 8  # stride-4 rows upsampled at a time on a CPU: 40 classes x 32 x 640 floats stay in the cache
+
+
+class TorchBackend:
+    """Serves a ModelBundle with PyTorch."""
+
+    def __init__(self, bundle: ModelBundle, device: torch.device, dtype: torch.dtype) -> None:
+        self.card: ModelCard = bundle.card
+        self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
+        self._device, self._dtype = device, dtype
+        self._network = bundle.network.eval().requires_grad_(False).to(device, dtype)
+        norm = bundle.card.normalization
+        self._rgb_mean = self._constant(norm.rgb_mean).view(1, 3, 1, 1) * 255
+        self._rgb_scale = 1 / (self._constant(norm.rgb_std).view(1, 3, 1, 1) * 255)
+        self._depth_mean, self._depth_scale = norm.depth_mean, 1 / norm.depth_std
+
+    @classmethod
+    def open(cls, model: str, device: str, log: Callable[[str], None]) -> TorchBackend:
+        """Load `model` on `device` (one of DEVICES), run it once, and fall back from FP16 to FP32 where it overflows.
+
+        Raises BackendError where the device is not there, CheckpointError where the model cannot be loaded.
+        """
+        chosen = choose_device(device, log)
+        precisions = [torch.float16, torch.float32] if chosen.type == "cuda" else [torch.float32]
+        for dtype in precisions:
+            backend = cls(open_model(model), chosen, dtype)
+            if backend.is_finite():
+                return backend
+            log(f"{backend.name}: the network's answer is not finite in this precision")
+        raise BackendError(f"model '{model}' answers with NaN or infinity on {chosen}: its weights are damaged")
+
+    def is_finite(self) -> bool:
+        """Whether the logits of a plain test frame are all finite. Warms the network up, too."""
+        height, width = self.card.input_size
+        ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
+        depth = np.linspace(0.3, 8.0, height * width, dtype=np.float32).reshape(height, width)
+        with torch.inference_mode():
+            return bool(torch.isfinite(self._logits(ramp, depth)).all())
+
+    def infer(
+        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False
+    ) -> Prediction:
+        """See InferenceBackend."""
+        if rgb.shape[:2] != self.card.input_size or depth.shape != self.card.input_size:
+            raise BackendError(f"input is {rgb.shape} and {depth.shape}: expected {self.card.input_size}")
+        try:
+            with torch.inference_mode():
+                return self._classify(self._logits(rgb, depth), with_confidence)
+        except RuntimeError as error:  # PyTorch's own, out of memory and lost devices among them
+            raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
+
+    def close(self) -> None:
+        """See InferenceBackend."""
+        del self._network
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _constant(self, values: tuple[float, ...]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self._device)
+
+    def _logits(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> torch.Tensor:
+        """(1, N, h/4, w/4) logits."""
+        colour = torch.from_numpy(rgb).to(self._device).permute(2, 0, 1)[None].float()  # (1, 3, h, w), channels last
+        metres = torch.from_numpy(depth).to(self._device)[None, None].nan_to_num(0.0)  # 0 m: unknown in training, too
+        colour = (colour - self._rgb_mean).mul_(self._rgb_scale)
+        metres = metres.sub_(self._depth_mean).mul_(self._depth_scale)
+        return self._network.forward_stride4(colour.to(self._dtype), metres.to(self._dtype))
+
+    def _classify(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
+        """Upsample to (h, w) and take the maximum, a band of rows at a time on a CPU: the whole is 49 MB."""
+        rows = logits.shape[2]
+        band = _BAND_ROWS if self._device.type == "cpu" else rows
+        labels, confidences = [], []
+        for first in range(0, rows, band):
+            upsampled = _upsample_rows(logits, first, min(first + band, rows))
+            best, index = upsampled.max(dim=1)
+            labels.append(index.to(torch.uint8)[0])
+            if with_confidence:
+                share = (upsampled - best[:, None]).float().exp_().sum(dim=1).reciprocal_()
+                confidences.append(share.mul_(255).round_().to(torch.uint8)[0])
+        return Prediction(
+            torch.cat(labels).cpu().numpy(), torch.cat(confidences).cpu().numpy() if with_confidence else None
+        )
+
+
+def choose_device(device: str, log: Callable[[str], None]) -> torch.device:
+    """Turn one of DEVICES into a device that is there. Raises BackendError for CUDA where it is not."""
+    if device not in DEVICES:
+        raise ConfigurationError(f"device is '{device}': expected one of {', '.join(DEVICES)}")
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        if device == "auto":
+            log(f"no CUDA device: {_why_no_cuda()}; PyTorch runs on the CPU")
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise BackendError(f"device is 'cuda' but no CUDA device can be used: {_why_no_cuda()}")
+    return torch.device("cuda")
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return f"this PyTorch ({torch.__version__}) is built without CUDA"
+    return f"PyTorch {torch.__version__} (CUDA {torch.version.cuda}) finds no usable NVIDIA driver or GPU"
+
+
+def _upsample_rows(logits: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """Rows 4*first to 4*last of the bilinear x4 upsampling of (1, N, h, w), exactly."""
+    above, below = min(first, 1), min(logits.shape[2] - last, 1)
+    rows = logits[:, :, first - above : last + below]
+    upsampled = functional.interpolate(rows, scale_factor=4, mode="bilinear", align_corners=False)
+    return upsampled[:, :, 4 * above : upsampled.shape[2] - 4 * below]

@@ -1,0 +1,122 @@
+"""Depth images: units, invalid values and the compressed forms, decided by the encoding (REP 117, REP 118).
+
+Everything comes out as (H, W) float32 metres, NaN where depth is unknown.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.errors import FrameError
+
+_HEADER = struct.Struct("<iff")  # compressedDepth: format enum, then the two quantisation parameters
+_RVL_SIZE = struct.Struct("<ii")  # columns, rows
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_MAX_PIXELS = 1 << 28
+_RVL_MAX_NIBBLES = 10  # 30 bits: more than any count of pixels or difference of two uint16 needs
+
+
+def metres_from_millimetres(depth: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Convert (H, W) unsigned millimetres, 0 where unknown, to float32 metres, NaN where unknown."""
+    metres = np.multiply(depth, np.float32(0.001), dtype=np.float32)
+    metres[depth == 0] = np.nan
+    return metres
+
+
+def metres_from_float(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Copy (H, W) float metres with everything that is not a positive finite number made NaN."""
+    metres = depth.astype(np.float32)
+    metres[~((depth > 0) & (depth < np.inf))] = np.nan
+    return metres
+
+
+def decode_compressed_depth(data: NDArray[np.uint8], transport_format: str) -> NDArray[np.float32]:
+    """Decode a compressedDepth payload to float32 metres, NaN where unknown.
+
+    data: (n,) uint8, the 12-byte header of compressed_depth_image_transport and a PNG or RVL image.
+    transport_format: the message's `format`, e.g. "16UC1; compressedDepth png".
+    Raises FrameError for another format and for damaged data.
+    """
+    encoding = transport_format.split(";")[0].strip()
+    if "compressedDepth" not in transport_format or encoding not in ("16UC1", "mono16", "32FC1"):
+        raise FrameError(
+            f"compressed depth has format '{transport_format}': expected '16UC1; compressedDepth' or "
+            "'32FC1; compressedDepth' (JPEG cannot hold depth: use the compressedDepth transport)"
+        )
+    if data.size <= _HEADER.size:
+        raise FrameError(f"compressed depth holds {data.size} bytes: too few for its header and an image")
+    _, quant_a, quant_b = _HEADER.unpack_from(data)
+    payload = data[_HEADER.size :]
+    raw = _decode_png(payload) if payload[: len(_PNG_MAGIC)].tobytes() == _PNG_MAGIC else decode_rvl(payload)
+    if encoding != "32FC1":
+        return metres_from_millimetres(raw)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return metres_from_float(np.where(raw > 0, np.float32(quant_a) / (raw - np.float32(quant_b)), np.float32(0)))
+
+
+def _decode_png(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    image = cv2.imdecode(payload, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise FrameError("compressed depth holds a damaged PNG image")
+    if image.dtype != np.uint16 or image.ndim != 2:
+        raise FrameError(f"compressed depth holds a {image.dtype} image of shape {image.shape}: expected 16 bit, grey")
+    return image  # type: ignore[return-value]
+
+
+def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Decode an RVL image (Wilson 2017, "Fast Lossless Depth Image Compression") to (H, W) uint16.
+
+    payload: (n,) uint8: columns and rows as int32, then 32-bit words of eight nibbles each, highest first. A number
+    is a run of nibbles, lowest three bits first, whose top bit says that more follow. The numbers are: count of
+    zeros, count of values, the values' zigzag differences, and again. Raises FrameError for damaged data.
+    """
+    if payload.size < _RVL_SIZE.size:
+        raise FrameError("compressed depth holds neither a PNG nor an RVL image")
+    columns, rows = _RVL_SIZE.unpack_from(payload)
+    if columns <= 0 or rows <= 0 or columns * rows > _MAX_PIXELS:
+        raise FrameError(f"compressed depth holds neither a PNG nor an RVL image (its size reads {columns}x{rows})")
+    numbers = _rvl_numbers(payload[_RVL_SIZE.size :])
+    is_value = np.zeros(numbers.size, dtype=bool)
+    filled = np.zeros(columns * rows, dtype=bool)
+    pixel = at = 0
+    while pixel < filled.size:
+        if at + 1 >= numbers.size:
+            raise FrameError(f"compressed depth's RVL image ends after {pixel} of {filled.size} pixels")
+        zeros, values = int(numbers[at]), int(numbers[at + 1])
+        first, pixel = pixel + zeros, pixel + zeros + values
+        filled[first:pixel] = True
+        is_value[at + 2 : at + 2 + values] = True
+        at += 2 + values
+    if pixel != filled.size or at > numbers.size:
+        raise FrameError(f"compressed depth's RVL image does not fill its {columns}x{rows} pixels exactly")
+    zigzag = numbers[is_value]
+    depth = np.zeros(filled.size, dtype=np.uint16)
+    depth[filled] = np.cumsum((zigzag >> 1) ^ -(zigzag & 1)).astype(np.uint16)
+    return depth.reshape(rows, columns)
+
+
+def _rvl_numbers(payload: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """All variable-length numbers of an RVL stream, at once: (n,) int32."""
+    words = payload[: payload.size // 4 * 4].reshape(-1, 4)[:, ::-1]  # little-endian words, highest nibble first
+    nibbles = np.empty((len(words), 4, 2), dtype=np.uint8)
+    np.right_shift(words, 4, out=nibbles[..., 0])
+    np.bitwise_and(words, 15, out=nibbles[..., 1])
+    nibbles = nibbles.reshape(-1)
+    ends = np.flatnonzero(nibbles < 8)
+    if ends.size == 0:
+        return np.zeros(0, dtype=np.int32)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > _RVL_MAX_NIBBLES:
+        raise FrameError(f"compressed depth's RVL image holds a number of {lengths.max()} nibbles: the data is damaged")
+    digits = nibbles & 7
+    numbers = digits[starts].astype(np.int32)
+    for digit in range(1, int(lengths.max())):
+        longer = np.flatnonzero(lengths > digit)
+        numbers[longer] |= digits[starts[longer] + digit].astype(np.int32) << (3 * digit)
+    return numbers

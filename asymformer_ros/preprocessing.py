@@ -1,0 +1,57 @@
+"""Frame to network input: size and normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.frame import RgbdFrame
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Means and standard deviations that belong to trained weights: RGB in 0..1, depth in metres."""
+
+    rgb_mean: tuple[float, float, float]
+    rgb_std: tuple[float, float, float]
+    depth_mean: float
+    depth_std: float
+
+    def __post_init__(self) -> None:
+        if len(self.rgb_mean) != 3 or len(self.rgb_std) != 3:
+            raise ConfigurationError("rgb_mean and rgb_std need three values each, in RGB order")
+        if min(*self.rgb_std, self.depth_std) <= 0:
+            raise ConfigurationError(f"standard deviations must be above 0, got {self.rgb_std} and {self.depth_std}")
+
+
+PUBLISHED_NORMALIZATION = Normalization(
+    rgb_mean=(0.4850042694973687, 0.41627756261047333, 0.3981809741523051),
+    rgb_std=(0.26415541082494515, 0.2728415392982039, 0.2831175140191598),
+    depth_mean=2.8424503515351494,
+    depth_std=0.9932836506164299,
+)
+"""Of the published single-scale weights."""
+
+
+def resize_frame(frame: RgbdFrame, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Bring a frame to the network's (height, width): RGB bilinear, depth nearest; no copy where it has that size.
+
+    Returns rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
+    """
+    if frame.size == size:
+        return frame.rgb, frame.depth
+    height, width = size
+    rgb = cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_LINEAR)
+    depth = cv2.resize(frame.depth, (width, height), interpolation=cv2.INTER_NEAREST)
+    return rgb, depth  # type: ignore[return-value]
+
+
+def resize_nearest(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bring a label or confidence map (h, w) uint8 to (height, width), nearest; no copy where it has that size."""
+    if image.shape == size:
+        return image
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
