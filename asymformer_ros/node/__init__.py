@@ -1,0 +1,1 @@
+"""ROS at the rim: the only package that imports rclpy and message types."""

@@ -1,0 +1,134 @@
+"""ROS image messages to arrays and back: encodings, row steps, byte order, compressed forms."""
+
+from __future__ import annotations
+
+import array
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from asymformer_ros.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
+from asymformer_ros.errors import FrameError
+from asymformer_ros.frame import RgbdFrame
+
+_COLOUR_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
+_TO_RGB = {
+    "bgr8": cv2.COLOR_BGR2RGB,
+    "rgba8": cv2.COLOR_RGBA2RGB,
+    "bgra8": cv2.COLOR_BGRA2RGB,
+    "mono8": cv2.COLOR_GRAY2RGB,
+}
+_DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+_BRIDGE_PREFIXES = ("bayer_", "yuv", "nv", "uyvy", "yuyv")
+_MAX_ASPECT_DIFFERENCE = 0.01
+
+
+def frame_from_messages(rgb: Image | CompressedImage, depth: Image | CompressedImage) -> RgbdFrame:
+    """Convert a synchronised pair. Uncompressed rgb8 is a view on the message's own data.
+
+    Depth of another size but the same aspect ratio is brought to the colour image's size (nearest). Raises
+    FrameError for an encoding, layout or size that cannot be segmented, naming it.
+    """
+    colour = _compressed_rgb(rgb) if isinstance(rgb, CompressedImage) else _rgb(rgb)
+    metres = _compressed_depth(depth) if isinstance(depth, CompressedImage) else _depth(depth)
+    if colour.shape[:2] != metres.shape:
+        metres = _depth_at_colour_size(metres, colour.shape[1], colour.shape[0])
+    return RgbdFrame(colour, metres)
+
+
+def image_message(pixels: NDArray[np.uint8], encoding: str, header: Header) -> Image:
+    """Wrap (H, W) or (H, W, 3) uint8 pixels; the header is taken as it is."""
+    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
+    message.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1)
+    message.data = array.array("B", np.ascontiguousarray(pixels).data.cast("B"))
+    return message
+
+
+def _rgb(message: Image) -> NDArray[np.uint8]:
+    channels = _COLOUR_CHANNELS.get(message.encoding)
+    if channels is None:
+        return _rgb_by_cv_bridge(message)
+    pixels = _pixels(message, np.dtype(np.uint8), channels)
+    if message.encoding == "rgb8":
+        return pixels
+    return cv2.cvtColor(pixels, _TO_RGB[message.encoding])  # type: ignore[return-value]
+
+
+def _rgb_by_cv_bridge(message: Image) -> NDArray[np.uint8]:
+    expected = f"expected {', '.join(_COLOUR_CHANNELS)}, or with cv_bridge a bayer or yuv encoding"
+    if not message.encoding.startswith(_BRIDGE_PREFIXES):
+        raise FrameError(f"colour image has encoding '{message.encoding}': {expected}")
+    try:
+        from cv_bridge import CvBridge
+    except ImportError as error:
+        raise FrameError(
+            f"colour image has encoding '{message.encoding}', which needs cv_bridge, and that cannot be imported "
+            f"({error}): {expected}"
+        ) from error
+    try:
+        return CvBridge().imgmsg_to_cv2(message, "rgb8")  # type: ignore[no-any-return]
+    except Exception as error:  # cv_bridge raises its own type, cv2.error and TypeError
+        raise FrameError(f"cv_bridge cannot convert encoding '{message.encoding}' to rgb8: {error}") from error
+
+
+def _compressed_rgb(message: CompressedImage) -> NDArray[np.uint8]:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = _imdecode(np.frombuffer(message.data, dtype=np.uint8), flags)
+    if image is None:
+        raise FrameError(
+            f"compressed colour image of format '{message.format}' and {len(message.data)} bytes cannot be decoded: "
+            "expected a whole JPEG or PNG image"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def _imdecode(data: NDArray[np.uint8], flags: int) -> Any:
+    try:
+        return cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        return None
+
+
+def _depth(message: Image) -> NDArray[np.float32]:
+    kind = _DEPTH_TYPES.get(message.encoding)
+    if kind is None:
+        raise FrameError(
+            f"depth image has encoding '{message.encoding}': expected 16UC1 or mono16 (millimetres) or 32FC1 (metres)"
+        )
+    pixels = _pixels(message, np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<"), 1)
+    return metres_from_float(pixels) if kind == "f4" else metres_from_millimetres(pixels)
+
+
+def _compressed_depth(message: CompressedImage) -> NDArray[np.float32]:
+    return decode_compressed_depth(np.frombuffer(message.data, dtype=np.uint8), message.format)
+
+
+def _depth_at_colour_size(metres: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    rows, columns = metres.shape
+    if abs(columns * height / (rows * width) - 1) > _MAX_ASPECT_DIFFERENCE:
+        raise FrameError(
+            f"colour is {width}x{height} but depth is {columns}x{rows}, another aspect ratio: "
+            "publish depth that is registered (aligned) to the colour camera"
+        )
+    return cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+
+
+def _pixels(message: Image, dtype: np.dtype[Any], channels: int) -> NDArray[Any]:
+    """View a message's data as (H, W) or (H, W, channels), honouring its row step."""
+    height, width, step = message.height, message.width, message.step
+    row = width * channels * dtype.itemsize
+    if height == 0 or width == 0:
+        raise FrameError(f"{message.encoding} image is empty: {width}x{height} pixels")
+    if step < row or len(message.data) < step * (height - 1) + row:
+        raise FrameError(
+            f"{message.encoding} image of {width}x{height} pixels has step {step} and {len(message.data)} bytes: "
+            f"expected a step of at least {row} and {max(step, row) * height} bytes"
+        )
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
+    pixels = rows.view(dtype)
+    return pixels.reshape(height, width, channels) if channels > 1 else pixels

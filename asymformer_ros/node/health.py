@@ -1,0 +1,136 @@
+"""What the node tells of itself: counts, rates, ages and stage times, once a second on /diagnostics."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from time import monotonic
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+WINDOW = 300
+"""Number of newest frames over which percentiles are taken."""
+
+_MAX_EXPLANATIONS = 50
+_LOST = ("refused", "stale", "failed")
+
+
+class Rate:
+    """Events per second over the last few seconds."""
+
+    def __init__(self, span: float = 5.0) -> None:
+        self._span = span
+        self._times: deque[float] = deque(maxlen=1000)
+
+    def tick(self) -> None:
+        """Count one event now."""
+        self._times.append(monotonic())
+
+    def per_second(self) -> float:
+        """Mean rate of the events of the last `span` seconds, Hz."""
+        start = monotonic() - self._span
+        recent = [time for time in self._times.copy() if time > start]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
+
+
+class Health:
+    """Counts what happened to every frame and turns it into one diagnostic status.
+
+    A frame that is lost is counted under "refused" (its messages cannot be used), "stale" (older than max_age),
+    "failed" (the network did not answer) or "replaced" (a newer pair came first, which is normal where the camera is
+    faster than the network). Each explanation is logged once. Any thread may count; one thread reports.
+    """
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        self._logger = logger
+        self.colour, self.depth, self.pairs, self.published = Rate(), Rate(), Rate(), Rate()
+        self.counts: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
+        self._explained: set[str] = set()
+        self._last_loss = ""
+        self._times: dict[str, deque[float]] = {}
+
+    def lost(self, kind: str, explanation: str) -> None:
+        """Count a lost frame and log why, once for explanations that differ only in their numbers."""
+        self.counts[kind] += 1
+        self._last_loss = explanation
+        self.note(f"frame {kind}: {explanation} (said once; /diagnostics counts the rest)")
+
+    def note(self, explanation: str) -> None:
+        """Log a warning once; explanations that differ only in their numbers are the same."""
+        key = re.sub(r"\d+", "#", explanation)
+        if key not in self._explained and len(self._explained) < _MAX_EXPLANATIONS:
+            self._explained.add(key)
+            self._logger.warning(explanation)
+
+    def replaced(self) -> None:
+        """Count a pair that made way for a newer one."""
+        self.counts["replaced"] += 1
+
+    def served(self, milliseconds: dict[str, float]) -> None:
+        """Count a published frame with its age and stage times."""
+        self.published.tick()
+        self.counts["published"] += 1
+        for stage, value in milliseconds.items():
+            self._times.setdefault(stage, deque(maxlen=WINDOW)).append(value)
+
+    def restart(self) -> None:
+        """Forget ages and stage times: time has jumped, or the node starts anew."""
+        self._times.clear()
+
+    def report(self, name: str, facts: dict[str, str], *, expects_frames: bool) -> DiagnosticStatus:
+        """One status: the level tells of the time since the last report, the counts of the whole run.
+
+        facts: shown before the figures. expects_frames: whether silent inputs are worth a warning.
+        """
+        values = {
+            **facts,
+            "colour rate (Hz)": f"{self.colour.per_second():.1f}",
+            "depth rate (Hz)": f"{self.depth.per_second():.1f}",
+            "pair rate (Hz)": f"{self.pairs.per_second():.1f}",
+            "published rate (Hz)": f"{self.published.per_second():.1f}",
+            **{f"frames {kind}": str(self.counts[kind]) for kind in ("published", "replaced", *_LOST)},
+            **self._percentiles(),
+        }
+        if self._last_loss:
+            values["last lost frame"] = self._last_loss
+        level, text = self._judge(expects_frames)
+        self._reported = self.counts.copy()
+        return DiagnosticStatus(
+            level=level,
+            name=name,
+            message=text,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+
+    def _judge(self, expects_frames: bool) -> tuple[bytes, str]:
+        fresh = {kind: self.counts[kind] - self._reported[kind] for kind in _LOST}
+        if any(fresh.values()):
+            level = DiagnosticStatus.ERROR if fresh["failed"] else DiagnosticStatus.WARN
+            told = ", ".join(f"{count} {kind}" for kind, count in fresh.items() if count)
+            return level, f"frames lost in the last second: {told}; {self._last_loss}"
+        if expects_frames:
+            for rate, what in (
+                (self.colour, "no colour images arrive"),
+                (self.depth, "no depth images arrive"),
+                (self.pairs, "colour and depth arrive but their stamps never meet within the parameter slop"),
+            ):
+                if rate.per_second() == 0:
+                    return DiagnosticStatus.WARN, what
+        return DiagnosticStatus.OK, "segmenting" if expects_frames else "idle"
+
+    def _percentiles(self) -> dict[str, str]:
+        told = {}
+        for stage, values in list(self._times.items()):
+            p50, p95, p99 = np.percentile(np.array(values.copy()), (50, 95, 99))
+            told[f"{stage} p50/p95/p99 (ms)"] = f"{p50:.1f} / {p95:.1f} / {p99:.1f}"
+        return told
+
+
+def diagnostic_array(status: DiagnosticStatus, stamp: object) -> DiagnosticArray:
+    """Wrap one status with a `builtin_interfaces/Time` stamp."""
+    message = DiagnosticArray(status=[status])
+    message.header.stamp = stamp
+    return message

@@ -1,0 +1,152 @@
+"""The node's output topics: nothing is computed or published that nobody subscribes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from asymformer_ros.frame import UNLABELLED, RgbdFrame, Segmentation
+from asymformer_ros.labels import LabelSet
+from asymformer_ros.msg import ClassSummary, SegmentationSummary
+from asymformer_ros.node.conversions import image_message
+from asymformer_ros.summary import class_statistics
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:  # not installed, or older than LabelInfo (2022-11)
+    LabelInfo = None
+
+_QUALITY = QoSProfile(depth=2)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_IMAGES = ("labels", "color", "overlay", "confidence")
+
+
+@dataclass(frozen=True)
+class Served:
+    """One segmented frame and what its summary tells beside it."""
+
+    header: Header
+    frame: RgbdFrame
+    segmentation: Segmentation
+    camera_info: CameraInfo | None
+    convert_ms: float
+    age_ms: float
+
+
+class Outputs:
+    """Publishers of `segmentation/*` for one model."""
+
+    def __init__(self, node: Node, label_set: LabelSet, model: str) -> None:
+        self._node, self._label_set, self._model = node, label_set, model
+        self._images = {name: self._publisher(Image, name) for name in _IMAGES}
+        self._summary = self._publisher(SegmentationSummary, "summary")
+        self._camera_info = self._publisher(CameraInfo, "camera_info")
+        self._label_info = None if LabelInfo is None else node.create_publisher(
+            LabelInfo, "segmentation/label_info", _LATCHED
+        )
+
+    def _publisher(self, message_type: type, name: str) -> Publisher:
+        return self._node.create_publisher(
+            message_type,
+            f"segmentation/{name}",
+            _QUALITY,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def destroy(self) -> None:
+        """Take every topic down."""
+        for publisher in (*self._images.values(), self._summary, self._camera_info, self._label_info):
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
+
+    def wanted(self) -> bool:
+        """Whether anyone subscribes to anything that a frame makes."""
+        return any(_wanted(publisher) for publisher in (*self._images.values(), self._summary, self._camera_info))
+
+    def wants_confidence(self) -> bool:
+        """Whether anyone subscribes to something that needs the confidence map."""
+        return _wanted(self._images["confidence"]) or _wanted(self._summary)
+
+    def publish_label_info(self, threshold: float) -> None:
+        """Publish the class names, latched, where vision_msgs has LabelInfo."""
+        if self._label_info is None:
+            return
+        classes = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(self._label_set.names)]
+        message = LabelInfo(class_map=classes, threshold=threshold)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._label_info.publish(message)
+
+    def publish(self, served: Served, backend: str, overlay_alpha: float) -> None:
+        """Publish whatever has subscribers, each under the colour image's header."""
+        header, segmentation = served.header, served.segmentation
+        if _wanted(self._images["labels"]):
+            self._images["labels"].publish(image_message(segmentation.labels, "mono8", header))
+        if segmentation.confidence is not None and _wanted(self._images["confidence"]):
+            self._images["confidence"].publish(image_message(segmentation.confidence, "mono8", header))
+        if _wanted(self._images["color"]) or _wanted(self._images["overlay"]):
+            color = self._label_set.colorize(segmentation.labels)
+            if _wanted(self._images["color"]):
+                self._images["color"].publish(image_message(color, "rgb8", header))
+            if _wanted(self._images["overlay"]):
+                blended = blend(served.frame.rgb, color, segmentation.labels, overlay_alpha)
+                self._images["overlay"].publish(image_message(blended, "rgb8", header))
+        if served.camera_info is not None and _wanted(self._camera_info):
+            self._camera_info.publish(_restamped(served.camera_info, header))
+        if segmentation.confidence is not None and _wanted(self._summary):
+            self._summary.publish(self._summarize(served, backend))
+
+    def _summarize(self, served: Served, backend: str) -> SegmentationSummary:
+        times = served.segmentation.times
+        statistics = class_statistics(served.frame, served.segmentation)
+        return SegmentationSummary(
+            header=served.header,
+            classes=[
+                ClassSummary(
+                    id=entry.label,
+                    name=self._label_set.names[entry.label],
+                    pixel_fraction=entry.pixel_fraction,
+                    mean_confidence=entry.mean_confidence,
+                    nearest_distance=entry.nearest_distance,
+                    centroid_x=entry.centroid[0],
+                    centroid_y=entry.centroid[1],
+                )
+                for entry in statistics
+            ],
+            unlabelled_fraction=max(0.0, 1.0 - sum(entry.pixel_fraction for entry in statistics)),
+            model=self._model,
+            backend=backend,
+            convert_ms=served.convert_ms,
+            preprocess_ms=times.preprocess,
+            inference_ms=times.inference,
+            postprocess_ms=times.postprocess,
+            age_ms=served.age_ms,
+        )
+
+
+def blend(
+    rgb: NDArray[np.uint8], color: NDArray[np.uint8], labels: NDArray[np.uint8], alpha: float
+) -> NDArray[np.uint8]:
+    """Mix (H, W, 3) camera and palette pixels; unlabelled pixels show the camera."""
+    mixed = cv2.addWeighted(color, alpha, rgb, 1.0 - alpha, 0.0)
+    unlabelled = labels == UNLABELLED
+    if unlabelled.any():
+        mixed[unlabelled] = rgb[unlabelled]
+    return mixed  # type: ignore[return-value]
+
+
+def _restamped(info: CameraInfo, header: Header) -> CameraInfo:
+    values = {name: getattr(info, name) for name in info.get_fields_and_field_types()}
+    return CameraInfo(**{**values, "header": header})
+
+
+def _wanted(publisher: Publisher) -> bool:
+    return bool(publisher.get_subscription_count() > 0)

@@ -1,0 +1,117 @@
+"""Every parameter of the segmentation node, once: default, description, range, read-only or dynamic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from asymformer_ros.backends import BACKENDS, DEVICES
+from asymformer_ros.errors import ConfigurationError
+
+Value = bool | float | str
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter: `choices` limits a string, `limits` a number (inclusive), `dynamic` lets it change at run time."""
+
+    default: Value
+    description: str
+    choices: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
+    dynamic: bool = False
+
+    def descriptor(self) -> ParameterDescriptor:
+        """What ROS tools show of it."""
+        text = self.description + (f" One of: {', '.join(self.choices)}." if self.choices else "")
+        ranges = [FloatingPointRange(from_value=self.limits[0], to_value=self.limits[1])] if self.limits else []
+        return ParameterDescriptor(description=text, read_only=not self.dynamic, floating_point_range=ranges)
+
+
+SPECS: dict[str, ParameterSpec] = {
+    "model": ParameterSpec(
+        "",
+        "Model bundle (.safetensors) to load, or 'untrained' / 'untrained_full' to try the pipeline with labels "
+        "that mean nothing.",
+    ),
+    "backend": ParameterSpec("auto", "What runs the network.", choices=BACKENDS),
+    "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
+    "autostart": ParameterSpec(True, "Configure and activate at start; false leaves it to a lifecycle manager."),
+    "image_transport": ParameterSpec(
+        "raw", "Transport of the colour image; compressed adds /compressed to its topic.", choices=("raw", "compressed")
+    ),
+    "depth_image_transport": ParameterSpec(
+        "raw",
+        "Transport of the depth image; compressedDepth adds /compressedDepth to its topic.",
+        choices=("raw", "compressedDepth"),
+    ),
+    "slop": ParameterSpec(
+        0.02, "Largest difference of colour and depth stamps that makes a pair, seconds.", limits=(0.0, 10.0)
+    ),
+    "enabled": ParameterSpec(True, "Whether frames are segmented; false keeps everything loaded.", dynamic=True),
+    "overlay_alpha": ParameterSpec(
+        0.5, "Weight of the palette in the overlay: 0 shows the camera, 1 the palette.", limits=(0.0, 1.0), dynamic=True
+    ),
+    "min_confidence": ParameterSpec(
+        0.0, "Pixels whose confidence is below this get label 255; 0 keeps all.", limits=(0.0, 1.0), dynamic=True
+    ),
+    "max_age": ParameterSpec(
+        0.0,
+        "Frames older than this are dropped, never published, seconds; 0 sets no limit.",
+        limits=(0.0, 3600.0),
+        dynamic=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of all parameters at one moment; a new one replaces it when a dynamic parameter changes."""
+
+    model: str
+    backend: str
+    device: str
+    autostart: bool
+    image_transport: str
+    depth_image_transport: str
+    slop: float
+    enabled: bool
+    overlay_alpha: float
+    min_confidence: float
+    max_age: float
+
+
+def declare(node: Node) -> Settings:
+    """Declare every parameter and read its value. Raises ConfigurationError for a value of the wrong type or range."""
+    for name, spec in SPECS.items():
+        try:
+            node.declare_parameter(name, spec.default, spec.descriptor())
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            raise ConfigurationError(f"parameter {name}: {error}; {spec.description}") from error
+        problem = _problem(name, node.get_parameter(name).value)
+        if problem:
+            raise ConfigurationError(problem)
+    return read(node)
+
+
+def read(node: Node) -> Settings:
+    """The present value of every parameter."""
+    return Settings(**{field.name: node.get_parameter(field.name).value for field in fields(Settings)})
+
+
+def validate(parameters: Sequence[Parameter]) -> SetParametersResult:
+    """Accept or refuse a change, for `add_on_set_parameters_callback`; ROS itself refuses types, ranges, read-only."""
+    problems = [problem for parameter in parameters if (problem := _problem(parameter.name, parameter.value))]
+    return SetParametersResult(successful=not problems, reason="; ".join(problems))
+
+
+def _problem(name: str, value: Value) -> str:
+    spec = SPECS.get(name)
+    if spec is None or not spec.choices or value in spec.choices:
+        return ""
+    return f"parameter {name} is '{value}': expected one of {', '.join(spec.choices)}"

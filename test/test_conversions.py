@@ -1,0 +1,165 @@
+"""ROS messages to frames: every encoding, row step and byte order, and what is refused."""
+
+import array
+import sys
+import types
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("sensor_msgs", reason="needs ROS message packages")
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from asymformer_ros.errors import FrameError
+from asymformer_ros.node.conversions import frame_from_messages, image_message
+
+pytestmark = pytest.mark.ros
+RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+MILLIMETRES = np.random.default_rng(2).integers(0, 3, (6, 8)).astype(np.uint16) * 1234
+METRES = np.where(MILLIMETRES == 0, np.nan, MILLIMETRES / 1000).astype(np.float32)
+
+
+def message(pixels: np.ndarray, encoding: str, *, padding: int = 0, big_endian: bool = False) -> Image:
+    """An Image as a driver would send it, each row followed by `padding` bytes of rubbish."""
+    if big_endian:
+        pixels = pixels.astype(pixels.dtype.newbyteorder(">"))
+    rows = np.ascontiguousarray(pixels).reshape(pixels.shape[0], -1).view(np.uint8)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=199)
+    sent = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, step=rows.shape[1])
+    sent.is_bigendian = int(big_endian)
+    sent.data = array.array("B", rows.tobytes())
+    return sent
+
+
+def compressed(pixels: np.ndarray, extension: str, transport_format: str, prefix: bytes = b"") -> CompressedImage:
+    data = prefix + cv2.imencode(extension, pixels)[1].tobytes()
+    return CompressedImage(format=transport_format, data=array.array("B", data))
+
+
+DEPTH = message(MILLIMETRES, "16UC1")
+
+
+@pytest.mark.parametrize("padding", [0, 1, 13])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "expected"),
+    [
+        ("rgb8", RGB, RGB),
+        ("bgr8", RGB[..., ::-1], RGB),
+        ("rgba8", np.dstack((RGB, RGB[..., :1])), RGB),
+        ("bgra8", np.dstack((RGB[..., ::-1], RGB[..., :1])), RGB),
+        ("mono8", RGB[..., 0], np.repeat(RGB[..., :1], 3, axis=2)),
+    ],
+)
+def test_colour_comes_out_as_rgb(encoding: str, pixels: np.ndarray, expected: np.ndarray, padding: int) -> None:
+    frame = frame_from_messages(message(pixels, encoding, padding=padding), DEPTH)
+    np.testing.assert_array_equal(frame.rgb, expected)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 8])
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "pixels"), [("16UC1", MILLIMETRES), ("mono16", MILLIMETRES), ("32FC1", METRES)]
+)
+def test_depth_comes_out_as_metres(encoding: str, pixels: np.ndarray, big_endian: bool, padding: int) -> None:
+    sent = message(pixels, encoding, padding=padding, big_endian=big_endian)
+    np.testing.assert_allclose(frame_from_messages(message(RGB, "rgb8"), sent).depth, METRES, rtol=1e-6)
+
+
+def test_uncompressed_rgb8_is_not_copied() -> None:
+    sent = message(RGB, "rgb8", padding=5)
+    frame = frame_from_messages(sent, DEPTH)
+    assert np.shares_memory(frame.rgb, np.frombuffer(sent.data, dtype=np.uint8))
+
+
+def test_the_last_row_may_lack_its_padding() -> None:
+    sent = message(RGB, "rgb8", padding=5)
+    sent.data = sent.data[:-5]
+    np.testing.assert_array_equal(frame_from_messages(sent, DEPTH).rgb, RGB)
+
+
+def test_compressed_png_colour_is_exact_and_jpeg_is_near() -> None:
+    smooth = cv2.resize(RGB, (64, 48), interpolation=cv2.INTER_CUBIC)
+    depth = message(np.ones((48, 64), dtype=np.uint16), "16UC1")
+    png = frame_from_messages(compressed(smooth[..., ::-1], ".png", "rgb8; png compressed bgr8"), depth)
+    np.testing.assert_array_equal(png.rgb, smooth)
+    jpeg = frame_from_messages(compressed(smooth[..., ::-1], ".jpg", "rgb8; jpeg compressed bgr8"), depth)
+    assert np.abs(jpeg.rgb.astype(int) - smooth).mean() < 6
+
+
+def test_compressed_depth_is_decoded() -> None:
+    sent = compressed(MILLIMETRES, ".png", "16UC1; compressedDepth png", prefix=bytes(12))
+    np.testing.assert_allclose(frame_from_messages(message(RGB, "rgb8"), sent).depth, METRES, rtol=1e-6)
+
+
+def test_depth_of_the_same_aspect_ratio_is_brought_to_the_colour_size() -> None:
+    half = message(MILLIMETRES[::2, ::2], "16UC1")
+    frame = frame_from_messages(message(RGB, "rgb8"), half)
+    np.testing.assert_allclose(frame.depth, METRES[::2, ::2].repeat(2, 0).repeat(2, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "depth", "told"),
+    [
+        (message(RGB, "16UC3"), DEPTH, "'16UC3'.*rgb8"),
+        (message(RGB, ""), DEPTH, "encoding ''"),
+        (message(RGB, "rgb8"), message(RGB, "rgb8"), "depth image has encoding 'rgb8'.*16UC1"),
+        (message(RGB, "rgb8"), message(MILLIMETRES, "64FC1"), "'64FC1'"),
+        (message(RGB, "rgb8"), message(MILLIMETRES[:, :5], "16UC1"), "8x6 but depth is 5x6.*registered"),
+        (Image(encoding="rgb8"), DEPTH, "empty: 0x0"),
+        (Image(encoding="rgb8", width=8, height=6, step=24), DEPTH, "0 bytes: expected"),
+        (Image(encoding="rgb8", width=8, height=6, step=3, data=array.array("B", bytes(144))), DEPTH, "step 3"),
+        (CompressedImage(format="jpeg"), DEPTH, "'jpeg' and 0 bytes"),
+        (CompressedImage(format="h264", data=array.array("B", b"\0\0\0\1junk")), DEPTH, "'h264'.*JPEG or PNG"),
+        (message(RGB, "rgb8"), compressed(RGB, ".jpg", "jpeg"), "JPEG cannot hold depth"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(rgb: object, depth: object, told: str) -> None:
+    with pytest.raises(FrameError, match=told):
+        frame_from_messages(rgb, depth)
+
+
+def test_an_uncommon_encoding_without_cv_bridge_names_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+    with pytest.raises(FrameError, match="'bayer_rggb8', which needs cv_bridge"):
+        frame_from_messages(message(RGB[..., 0], "bayer_rggb8"), DEPTH)
+
+
+def test_an_uncommon_encoding_goes_through_cv_bridge_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class CvBridge:  # stands in for a package that is not on the package index
+        def imgmsg_to_cv2(self, sent: Image, encoding: str) -> np.ndarray:
+            if sent.encoding == "yuv422":
+                raise TypeError("unsupported")
+            return np.full((sent.height, sent.width, 3), 7, dtype=np.uint8)
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=CvBridge))
+    assert (frame_from_messages(message(RGB[..., 0], "bayer_rggb8"), DEPTH).rgb == 7).all()
+    with pytest.raises(FrameError, match="cannot convert encoding 'yuv422'"):
+        frame_from_messages(message(RGB[..., :2], "yuv422"), DEPTH)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 20), st.integers(0, 20), st.integers(0, 100), st.sampled_from(["rgb8", "bgra8", "mono8"]))
+def test_random_layouts_give_a_frame_or_a_frame_error(
+    data: bytes, width: int, height: int, step: int, encoding: str
+) -> None:
+    rgb = Image(encoding=encoding, width=width, height=height, step=step, data=array.array("B", data))
+    depth = message(np.ones((max(height, 1), max(width, 1)), dtype=np.uint16), "16UC1")
+    try:
+        assert frame_from_messages(rgb, depth).size == (height, width)
+    except FrameError:
+        pass
+
+
+@pytest.mark.parametrize(("shape", "encoding", "step"), [((3, 5), "mono8", 5), ((3, 5, 3), "rgb8", 15)])
+def test_an_image_message_carries_pixels_header_and_layout(shape: tuple[int, ...], encoding: str, step: int) -> None:
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    header = Header(frame_id="camera_color_optical_frame")
+    header.stamp.sec, header.stamp.nanosec = 12, 345
+    sent = image_message(pixels[::-1], encoding, header)
+    assert (sent.height, sent.width, sent.step, sent.encoding, sent.is_bigendian) == (3, 5, step, encoding, 0)
+    assert sent.header == header
+    assert bytes(sent.data) == pixels[::-1].tobytes()

@@ -1,0 +1,92 @@
+"""Parameters: declared once, described, limited, and the same as in config/segment.yaml."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy", reason="needs ROS")
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.node.parameters import SPECS, declare, read, validate
+
+pytestmark = pytest.mark.ros
+CONFIG = Path(__file__).parents[1] / "config" / "segment.yaml"
+
+
+@pytest.fixture
+def context() -> Iterator[rclpy.Context]:
+    context = rclpy.Context()
+    context.init()
+    yield context
+    context.shutdown()
+
+
+def node_with(context: rclpy.Context, *arguments: str) -> Node:
+    return Node("parameters_test", context=context, cli_args=["--ros-args", *arguments])
+
+
+def test_defaults_are_what_the_specification_says(context: rclpy.Context) -> None:
+    settings = declare(node_with(context))
+    assert {name: getattr(settings, name) for name in SPECS} == {name: spec.default for name, spec in SPECS.items()}
+
+
+def test_the_params_file_holds_every_parameter_with_its_default() -> None:
+    values = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
+    assert values == {name: spec.default for name, spec in SPECS.items()}
+
+
+def test_every_parameter_is_described_and_read_only_unless_dynamic(context: rclpy.Context) -> None:
+    node = node_with(context)
+    declare(node)
+    for name, spec in SPECS.items():
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description.startswith(spec.description)
+        assert descriptor.read_only is not spec.dynamic
+        assert all(choice in descriptor.description for choice in spec.choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("backend", "tensorflow", "parameter backend is 'tensorflow': expected one of auto, torch"),
+        ("image_transport", "theora", "'theora': expected one of raw, compressed"),
+        ("slop", "-1.0", "parameter slop"),
+        ("slop", "soon", "parameter slop"),
+        ("overlay_alpha", "7.0", "parameter overlay_alpha"),
+    ],
+)
+def test_a_bad_value_at_start_is_one_clear_error(context: rclpy.Context, name: str, value: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        declare(node_with(context, "-p", f"{name}:={value}"))
+
+
+def test_a_whole_number_is_taken_where_a_number_is_expected(context: rclpy.Context) -> None:
+    assert declare(node_with(context, "-p", "max_age:=2")).max_age == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("overlay_alpha", 0.25, True),
+        ("overlay_alpha", 1.5, False),
+        ("min_confidence", "much", False),
+        ("enabled", False, True),
+        ("model", "other.safetensors", False),
+        ("slop", 0.1, False),
+    ],
+)
+def test_only_dynamic_parameters_change_and_only_within_limits(
+    context: rclpy.Context, name: str, value: object, accepted: bool
+) -> None:
+    node = node_with(context)
+    before = declare(node)
+    node.add_on_set_parameters_callback(validate)
+    result = node.set_parameters([Parameter(name, value=value)])[0]
+    assert result.successful is accepted
+    assert (getattr(read(node), name) == value) is accepted
+    assert accepted or read(node) == before

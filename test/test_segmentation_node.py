@@ -1,0 +1,408 @@
+"""The segmentation node as users meet it: a process of its own, over real DDS."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS")
+pytest.importorskip("torch", reason="the torch backend serves in these tests")
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
+from ros_harness import Peer, RosProcess, free_domain, header, image, stamps, wait_until
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from asymformer_ros.backends import open_backend
+from asymformer_ros.depth import metres_from_millimetres
+from asymformer_ros.frame import RgbdFrame
+from asymformer_ros.msg import SegmentationSummary
+from asymformer_ros.segmenter import Segmenter
+
+pytestmark = pytest.mark.ros
+MODULE = "asymformer_ros.node.segmentation_node"
+OUTPUTS = {
+    "labels": Image,
+    "color": Image,
+    "overlay": Image,
+    "confidence": Image,
+    "summary": SegmentationSummary,
+    "camera_info": CameraInfo,
+}
+RAMP = np.linspace(0, 255, 180 * 320 * 3).reshape(180, 320, 3).astype(np.uint8)
+MILLIMETRES = np.tile(np.linspace(500, 4000, 320).astype(np.uint16), (180, 1))
+MILLIMETRES[:20] = 0
+
+
+class Session:
+    """A node under test, a camera that feeds it and a consumer of all that it publishes."""
+
+    def __init__(self, peer: Peer, node: RosProcess, prefix: str = "") -> None:
+        self.peer, self.node = peer, node
+        self.rgb = peer.advertise(Image, f"{prefix}/rgb/image")
+        self.depth = peer.advertise(Image, f"{prefix}/depth/image")
+        self.info = peer.advertise(CameraInfo, f"{prefix}/rgb/camera_info")
+        self.received: dict[str, list[Any]] = {}
+        self.prefix = prefix
+
+    def listen(self, *names: str) -> Session:
+        for name in names or OUTPUTS:
+            self.received[name] = self.peer.listen(OUTPUTS[name], f"{self.prefix}/segmentation/{name}")
+        return self
+
+    def connected(self) -> Session:
+        """Wait until the node subscribes to the camera and publishes to the consumer."""
+        wait_until(lambda: self.rgb.get_subscription_count() and self.depth.get_subscription_count(), "subscriptions")
+        topics = [f"{self.prefix}/segmentation/{name}" for name in self.received]
+        wait_until(lambda: all(self.peer.node.count_publishers(topic) for topic in topics), "publishers")
+        return self
+
+    def send(self, rgb: np.ndarray = RAMP, encoding: str = "rgb8", stamp_ns: int | None = None) -> int:
+        """Publish one pair and its calibration; returns its stamp."""
+        stamp_ns = self.peer.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
+        sent = header(stamp_ns)
+        self.info.publish(CameraInfo(header=sent, height=rgb.shape[0], width=rgb.shape[1], k=[5.0] * 9))
+        self.rgb.publish(image(rgb, encoding, sent))
+        self.depth.publish(image(MILLIMETRES, "16UC1", sent))
+        return stamp_ns
+
+    def exchange(self, name: str = "labels", **sent: Any) -> Any:
+        """Publish pairs until one comes back on an output; returns that message."""
+        wanted: set[int] = set()
+        answers: list[Any] = []
+
+        def answered() -> bool:
+            wanted.add(self.send(**sent))
+            time.sleep(0.3)
+            answers.extend(m for m in self.received[name] if stamps([m])[0] in wanted)
+            return bool(answers)
+
+        wait_until(answered, f"{name} of the frames sent; the node said:\n{self.node.output}")
+        return answers[-1]
+
+    def set_parameter(self, name: str, value: object) -> Any:
+        request = SetParametersAtomically.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        return self.peer.call(
+            SetParametersAtomically, f"{self.prefix}/segmentation_node/set_parameters_atomically", request
+        ).result
+
+
+@pytest.fixture(scope="module")
+def start_peer() -> Iterator[Callable[[], tuple[Peer, int]]]:
+    peers: list[Peer] = []
+
+    def start() -> tuple[Peer, int]:
+        domain = free_domain()
+        peers.append(Peer(domain))
+        return peers[-1], domain
+
+    yield start
+    for peer in peers:
+        peer.close()
+
+
+@pytest.fixture(scope="module")
+def start_node() -> Iterator[Callable[..., RosProcess]]:
+    nodes: list[RosProcess] = []
+
+    def start(domain: int, *arguments: str, model: str = "untrained") -> RosProcess:
+        nodes.append(RosProcess(MODULE, "-p", f"model:={model}", *arguments, domain=domain))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.kill()
+
+
+@pytest.fixture(scope="module")
+def session(start_peer: Any, start_node: Any) -> Session:
+    """One node with default parameters, shared by the tests that leave it as it was."""
+    peer, domain = start_peer()
+    return Session(peer, start_node(domain)).listen().connected()
+
+
+@pytest.fixture(scope="module")
+def expected() -> Any:
+    """What the same model answers without ROS."""
+    backend = open_backend("torch", "untrained", "cpu", lambda reason: None)
+    frame = RgbdFrame(RAMP, metres_from_millimetres(MILLIMETRES))
+    return Segmenter(backend).segment(frame, with_confidence=True), backend.card.label_set
+
+
+def pixels(message: Image) -> np.ndarray:
+    channels = {"mono8": 1, "rgb8": 3}[message.encoding]
+    return np.asarray(message.data, dtype=np.uint8).reshape(message.height, message.width, channels).squeeze()
+
+
+def test_every_output_carries_the_colour_header_and_the_right_content(session: Session, expected: Any) -> None:
+    segmentation, label_set = expected
+    stamp = stamps([session.exchange("summary")])[0]
+    wait_until(lambda: all(stamp in stamps(messages) for messages in session.received.values()), "every output")
+    answer = {name: next(m for m in sent if stamps([m])[0] == stamp) for name, sent in session.received.items()}
+    assert {message.header.frame_id for message in answer.values()} == {"camera_color_optical_frame"}
+    encodings = {name: answer[name].encoding for name in ("labels", "color", "overlay", "confidence")}
+    assert encodings == {"labels": "mono8", "color": "rgb8", "overlay": "rgb8", "confidence": "mono8"}
+    assert pixels(answer["labels"]).shape == RAMP.shape[:2]
+    assert np.mean(pixels(answer["labels"]) == segmentation.labels) > 0.999
+    assert np.mean(np.abs(pixels(answer["confidence"]).astype(int) - segmentation.confidence) <= 1) > 0.999
+    color = label_set.color_table[pixels(answer["labels"])]
+    np.testing.assert_array_equal(pixels(answer["color"]), color)
+    np.testing.assert_allclose(pixels(answer["overlay"]).astype(int), (color / 2 + RAMP / 2), atol=1)
+    assert list(answer["camera_info"].k) == [5.0] * 9
+    assert (answer["camera_info"].width, answer["camera_info"].height) == (320, 180)
+
+
+def test_the_summary_tells_what_the_label_image_shows(session: Session, expected: Any) -> None:
+    label_set = expected[1]
+    summary = session.exchange("summary")
+    stamp = stamps([summary])[0]
+    wait_until(lambda: stamp in stamps(session.received["labels"]), "its labels")
+    labels = pixels(next(m for m in session.received["labels"] if stamps([m])[0] == stamp))
+    metres = metres_from_millimetres(MILLIMETRES)
+    assert [entry.id for entry in summary.classes] == [
+        label for label in np.argsort(-np.bincount(labels.ravel()), kind="stable") if (labels == label).any()
+    ]
+    for entry in summary.classes:
+        rows, columns = np.nonzero(labels == entry.id)
+        assert entry.name == label_set.names[entry.id]
+        assert entry.pixel_fraction == pytest.approx(len(rows) / labels.size)
+        assert (entry.centroid_x, entry.centroid_y) == pytest.approx((columns.mean(), rows.mean()), rel=1e-4)
+        distances = metres[rows, columns]
+        nearest = np.nan if np.isnan(distances).all() else np.nanmin(distances)
+        assert entry.nearest_distance == pytest.approx(nearest, nan_ok=True)
+        assert 0 < entry.mean_confidence <= 1
+    assert (summary.model, summary.backend) == ("untrained", "torch cpu fp32")
+    assert summary.unlabelled_fraction == pytest.approx(0, abs=1e-6)
+    assert 0 < summary.inference_ms < summary.age_ms
+
+
+def test_other_colour_encodings_give_the_same_labels(session: Session, expected: Any) -> None:
+    answer = session.exchange(rgb=RAMP[..., ::-1], encoding="bgr8")
+    assert np.mean(pixels(answer) == expected[0].labels) > 0.999
+
+
+def test_a_bad_message_is_said_once_and_counted_and_the_next_frame_is_served(session: Session) -> None:
+    for _ in range(5):
+        session.send(encoding="8UC7")
+        time.sleep(0.1)
+    session.node.wait_for("frame refused: colour image has encoding '8UC7': expected rgb8")
+    session.exchange()
+    assert session.node.output.count("8UC7") == 1
+    assert "Traceback" not in session.node.output
+    status = session.peer.listen(DiagnosticArray, "/diagnostics")
+    wait_until(lambda: status, "diagnostics")
+    values = {value.key: value.value for value in status[0].status[0].values}
+    assert int(values["frames refused"]) >= 1
+    assert values["backend"] == "torch cpu fp32"
+    assert "PyTorch runs on the CPU" in values["fallback"]
+    assert re.fullmatch(r"[\d.]+ / [\d.]+ / [\d.]+", values["age p50/p95/p99 (ms)"])
+
+
+def test_dynamic_parameters_take_effect_at_once(session: Session) -> None:
+    try:
+        assert session.set_parameter("overlay_alpha", 0.0).successful
+        overlay = session.exchange("overlay")
+        np.testing.assert_array_equal(pixels(overlay), RAMP)
+        assert session.set_parameter("min_confidence", 1.0).successful
+        assert (pixels(session.exchange("labels")) == 255).all()
+        summary = session.exchange("summary")
+        assert (summary.unlabelled_fraction, list(summary.classes)) == (1.0, [])
+        assert (pixels(session.exchange("color")) == 0).all()
+    finally:
+        session.set_parameter("overlay_alpha", 0.5)
+        session.set_parameter("min_confidence", 0.0)
+    assert (pixels(session.exchange("labels")) != 255).all()
+    refused = session.set_parameter("overlay_alpha", 3.0)
+    assert not refused.successful
+
+
+def test_a_disabled_node_is_silent_and_an_enabled_one_goes_on(session: Session) -> None:
+    session.exchange()
+    assert session.set_parameter("enabled", False).successful
+    time.sleep(1.0)
+    before = len(session.received["labels"])
+    for _ in range(5):
+        session.send()
+        time.sleep(0.1)
+    assert len(session.received["labels"]) == before
+    assert session.set_parameter("enabled", True).successful
+    session.exchange()
+
+
+def test_nothing_older_than_max_age_is_published(session: Session) -> None:
+    assert session.set_parameter("max_age", 5.0).successful
+    try:
+        old = session.peer.node.get_clock().now().nanoseconds - 60 * 10**9
+        session.send(stamp_ns=old)
+        session.node.wait_for(r"frame stale: it was 6\d\.\d\d s old before inference and max_age is 5.00 s")
+        session.exchange()
+        assert old not in stamps(session.received["labels"])
+    finally:
+        session.set_parameter("max_age", 0.0)
+
+
+def test_a_bag_that_jumps_back_in_time_goes_on(session: Session) -> None:
+    for start in (5000, 1000):
+        sent = [session.send(stamp_ns=(start + n) * 10**9) for n in range(3) if not time.sleep(0.3)]
+        wait_until(lambda: set(sent) & set(stamps(session.received["labels"])), "labels of the bag")
+
+
+def test_size_and_mismatched_calibration_follow_the_camera(session: Session) -> None:
+    wide = cv2.resize(RAMP, (640, 360))
+    answer = session.exchange(rgb=wide)
+    assert (answer.width, answer.height, answer.step) == (640, 360, 640)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_in_the_midst_of_work_with_code_0(
+    start_peer: Any, start_node: Any, signal_number: int
+) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain)).listen("labels").connected()
+    session.exchange()
+    session.send()
+    assert session.node.stop(signal_number) == 0
+    assert "Traceback" not in session.node.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "told"),
+    [
+        ((), "", "asymformer convert CHECKPOINT BUNDLE"),
+        ((), "/nowhere/model.safetensors", "/nowhere/model.safetensors"),
+        (("-p", "backend:=tensorflow"), "untrained", "parameter backend is 'tensorflow': expected one of auto"),
+        (("-p", "slop:=soon"), "untrained", "parameter slop"),
+        (("-p", "device:=cuda"), "untrained", "no CUDA device can be used"),
+        (("--params-file", "/nowhere/segment.yaml"), "untrained", "/nowhere/segment.yaml"),
+    ],
+)
+def test_a_mistake_at_start_is_told_without_a_traceback_and_gives_code_1(
+    start_node: Any, arguments: tuple[str, ...], model: str, told: str
+) -> None:
+    if "device:=cuda" in arguments:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a CUDA device")
+    node = start_node(free_domain(), *arguments, model=model)
+    assert node.wait() == 1
+    assert told in node.output
+    assert "Traceback" not in node.output
+
+
+def change_state(session: Session, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(session.peer.call(ChangeState, "/segmentation_node/change_state", request).success)
+
+
+def state(session: Session) -> int:
+    return int(session.peer.call(GetState, "/segmentation_node/get_state", GetState.Request()).current_state.id)
+
+
+def test_a_lifecycle_manager_takes_the_node_through_every_state_twice(start_peer: Any, start_node: Any) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, "-p", "autostart:=false")).listen("labels")
+    assert state(session) == State.PRIMARY_STATE_UNCONFIGURED
+    for _ in range(2):
+        assert change_state(session, Transition.TRANSITION_CONFIGURE)
+        assert state(session) == State.PRIMARY_STATE_INACTIVE
+        assert session.rgb.get_subscription_count() == 0
+        assert change_state(session, Transition.TRANSITION_ACTIVATE)
+        session.connected().exchange()
+        assert change_state(session, Transition.TRANSITION_DEACTIVATE)
+        wait_until(lambda: session.rgb.get_subscription_count() == 0, "the camera to be released")
+        assert change_state(session, Transition.TRANSITION_CLEANUP)
+        wait_until(lambda: peer.node.count_publishers("/segmentation/labels") == 0, "the outputs to go")
+    assert session.node.stop() == 0
+
+
+def test_a_model_that_cannot_be_loaded_leaves_a_managed_node_unconfigured(start_peer: Any, start_node: Any) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, "-p", "autostart:=false", model="/nowhere.safetensors"))
+    assert not change_state(session, Transition.TRANSITION_CONFIGURE)
+    assert state(session) == State.PRIMARY_STATE_UNCONFIGURED
+    assert "/nowhere.safetensors" in session.node.wait_for("ERROR")
+    assert session.node.stop() == 0
+
+
+def test_two_nodes_run_side_by_side_in_namespaces_with_remapped_inputs(start_peer: Any, start_node: Any) -> None:
+    peer, domain = start_peer()
+    front = Session(peer, start_node(domain, "-r", "__ns:=/front"), "/front").listen("labels")
+    start_node(domain, "-r", "__ns:=/rear", "-r", "rgb/image:=/front/rgb/image", "-r", "depth/image:=/front/depth/image")
+    rear = peer.listen(Image, "/rear/segmentation/labels")
+    front.connected()
+    wait_until(lambda: peer.node.count_publishers("/rear/segmentation/labels"), "the other node")
+    wait_until(lambda: front.rgb.get_subscription_count() == 2, "both nodes at one camera")
+    shared = set(stamps([front.exchange()]))
+    wait_until(lambda: rear and stamps([front.exchange()]), "labels of the other node")
+    assert shared
+    assert front.node.stop() == 0
+
+
+def test_compressed_transports_follow_the_remapped_base_topic(start_peer: Any, start_node: Any, expected: Any) -> None:
+    peer, domain = start_peer()
+    node = start_node(
+        domain,
+        *("-p", "image_transport:=compressed", "-p", "depth_image_transport:=compressedDepth"),
+        *("-r", "rgb/image:=/cam/color", "-r", "depth/image:=/cam/depth"),
+    )
+    rgb = peer.advertise(CompressedImage, "/cam/color/compressed")
+    depth = peer.advertise(CompressedImage, "/cam/depth/compressedDepth")
+    labels = peer.listen(Image, "/segmentation/labels")
+    wait_until(lambda: rgb.get_subscription_count() and depth.get_subscription_count(), "subscriptions")
+    wait_until(lambda: peer.node.count_publishers("/segmentation/labels"), "labels to be advertised")
+
+    def served() -> bool:
+        sent = header(peer.node.get_clock().now().nanoseconds)
+        png = bytes(12) + cv2.imencode(".png", MILLIMETRES)[1].tobytes()
+        depth.publish(CompressedImage(header=sent, format="16UC1; compressedDepth png", data=png))
+        colour = cv2.imencode(".png", RAMP[..., ::-1])[1].tobytes()
+        rgb.publish(CompressedImage(header=sent, format="rgb8; png compressed bgr8", data=colour))
+        time.sleep(0.3)
+        return bool(labels)
+
+    wait_until(served, f"labels; the node said:\n{node.output}")
+    assert np.mean(pixels(labels[-1]) == expected[0].labels) > 0.999
+
+
+def test_without_a_subscriber_nothing_is_computed(start_peer: Any, start_node: Any) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain)).connected()
+    status = peer.listen(DiagnosticArray, "/diagnostics")
+    for _ in range(10):
+        session.send()
+        time.sleep(0.1)
+    wait_until(lambda: len(status) > 2, "diagnostics")
+    values = {value.key: value.value for value in status[-1].status[0].values}
+    assert float(values["pair rate (Hz)"]) > 0
+    assert values["frames published"] == "0"
+    assert "inference p50/p95/p99 (ms)" not in values
+
+
+def test_simulated_time_counts_the_age_and_its_jump_back_is_survived(start_peer: Any, start_node: Any) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, "-p", "use_sim_time:=true", "-p", "max_age:=30.0")).listen("labels")
+    clock = peer.node.create_publisher(Clock, "/clock", 10)
+    wait_until(clock.get_subscription_count, "the node to subscribe to /clock")
+    session.connected()
+    for start in (7000, 2000):
+
+        def served(start: int = start) -> bool:
+            clock.publish(Clock(clock=header(start * 10**9).stamp))
+            time.sleep(0.1)
+            session.send(stamp_ns=start * 10**9)
+            time.sleep(0.3)
+            return start * 10**9 in stamps(session.received["labels"])
+
+        wait_until(served, f"labels at simulated time {start}; the node said:\n{session.node.output}")
+    assert "time has jumped" in session.node.output
