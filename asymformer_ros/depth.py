@@ -50,7 +50,7 @@ def decode_compressed_depth(data: NDArray[np.uint8], transport_format: str) -> N
         )
     if data.size <= _HEADER.size:
         raise FrameError(f"compressed depth holds {data.size} bytes: too few for its header and an image")
-    _, quant_a, quant_b = _HEADER.unpack_from(data)
+    _, quant_a, quant_b = _HEADER.unpack_from(data.data)
     payload = data[_HEADER.size :]
     raw = _decode_png(payload) if payload[: len(_PNG_MAGIC)].tobytes() == _PNG_MAGIC else decode_rvl(payload)
     if encoding != "32FC1":
@@ -77,7 +77,7 @@ def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """
     if payload.size < _RVL_SIZE.size:
         raise FrameError("compressed depth holds neither a PNG nor an RVL image")
-    columns, rows = _RVL_SIZE.unpack_from(payload)
+    columns, rows = _RVL_SIZE.unpack_from(payload.data)
     if columns <= 0 or rows <= 0 or columns * rows > _MAX_PIXELS:
         raise FrameError(f"compressed depth holds neither a PNG nor an RVL image (its size reads {columns}x{rows})")
     numbers = _rvl_numbers(payload[_RVL_SIZE.size :])
@@ -103,10 +103,10 @@ def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
 def _rvl_numbers(payload: NDArray[np.uint8]) -> NDArray[np.int32]:
     """All variable-length numbers of an RVL stream, at once: (n,) int32."""
     words = payload[: payload.size // 4 * 4].reshape(-1, 4)[:, ::-1]  # little-endian words, highest nibble first
-    nibbles = np.empty((len(words), 4, 2), dtype=np.uint8)
-    np.right_shift(words, 4, out=nibbles[..., 0])
-    np.bitwise_and(words, 15, out=nibbles[..., 1])
-    nibbles = nibbles.reshape(-1)
+    pairs = np.empty((len(words), 4, 2), dtype=np.uint8)
+    np.right_shift(words, 4, out=pairs[..., 0])
+    np.bitwise_and(words, 15, out=pairs[..., 1])
+    nibbles = pairs.reshape(-1)
     ends = np.flatnonzero(nibbles < 8)
     if ends.size == 0:
         return np.zeros(0, dtype=np.int32)

@@ -8,7 +8,7 @@ from asymformer_ros.labels import label_set
 from asymformer_ros.network import FULL, SMALL
 
 UNTRAINED = ("untrained", "untrained_full")
-"""Seeded networks without training: small at 240x320, published size at 480x640. Their labels mean nothing."""
+"""Seeded networks without training: small at 256x320, published size at 480x640. Their labels mean nothing."""
 
 
 def open_model(model: str) -> ModelBundle:
@@ -23,7 +23,7 @@ def open_model(model: str) -> ModelBundle:
             "around the network with labels that mean nothing"
         )
     if model == "untrained":
-        return ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=(240, 320))
+        return ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=(256, 320))
     if model == "untrained_full":
         return ModelBundle.untrained(FULL, label_set("nyuv2_40"), input_size=(480, 640))
     return ModelBundle.load(model)

@@ -17,9 +17,7 @@ class Segmenter:
     def __init__(self, backend: InferenceBackend) -> None:
         self.backend = backend
 
-    def segment(
-        self, frame: RgbdFrame, *, with_confidence: bool = False, min_confidence: float = 0.0
-    ) -> Segmentation:
+    def segment(self, frame: RgbdFrame, *, with_confidence: bool = False, min_confidence: float = 0.0) -> Segmentation:
         """Label each pixel of a frame.
 
         with_confidence: whether the answer holds the confidence map; it costs a softmax.

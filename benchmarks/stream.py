@@ -57,7 +57,9 @@ class Consumer(Node):
         def on_image(message: Image) -> None:
             self._note(name, message)
             if message.encoding != IMAGES[name] or message.step * message.height != len(message.data):
-                self.problems.add(f"{name}: encoding {message.encoding}, step {message.step}, {len(message.data)} bytes")
+                self.problems.add(
+                    f"{name}: encoding {message.encoding}, step {message.step}, {len(message.data)} bytes"
+                )
             if name == "labels":
                 self.ages.append((self.get_clock().now().nanoseconds - _stamp(message)) * 1e-6)
 

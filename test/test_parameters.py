@@ -58,15 +58,12 @@ def test_every_parameter_is_described_and_read_only_unless_dynamic(context: rclp
         ("slop", "-1.0", "parameter slop"),
         ("slop", "soon", "parameter slop"),
         ("overlay_alpha", "7.0", "parameter overlay_alpha"),
+        ("max_age", "2", "parameter max_age.*with a decimal point"),
     ],
 )
 def test_a_bad_value_at_start_is_one_clear_error(context: rclpy.Context, name: str, value: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         declare(node_with(context, "-p", f"{name}:={value}"))
-
-
-def test_a_whole_number_is_taken_where_a_number_is_expected(context: rclpy.Context) -> None:
-    assert declare(node_with(context, "-p", "max_age:=2")).max_age == 2.0
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,7 @@ class InferenceBackend(Protocol):
     def card(self) -> ModelCard:
         """What the model is: input size, label set, name."""
 
-    def infer(
-        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False
-    ) -> Prediction:
+    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """Classify each pixel of rgb (h, w, 3) uint8 with depth (h, w) float32 metres, NaN where unknown.
 
         (h, w) is the card's input size. Returns arrays that the caller owns. Raises BackendError.

@@ -62,9 +62,7 @@ class TorchBackend:
         with torch.inference_mode():
             return bool(torch.isfinite(self._logits(ramp, depth)).all())
 
-    def infer(
-        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False
-    ) -> Prediction:
+    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """See InferenceBackend."""
         if rgb.shape[:2] != self.card.input_size or depth.shape != self.card.input_size:
             raise BackendError(f"input is {rgb.shape} and {depth.shape}: expected {self.card.input_size}")

@@ -50,8 +50,8 @@ class Outputs:
         self._images = {name: self._publisher(Image, name) for name in _IMAGES}
         self._summary = self._publisher(SegmentationSummary, "summary")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
-        self._label_info = None if LabelInfo is None else node.create_publisher(
-            LabelInfo, "segmentation/label_info", _LATCHED
+        self._label_info = (
+            None if LabelInfo is None else node.create_publisher(LabelInfo, "segmentation/label_info", _LATCHED)
         )
 
     def _publisher(self, message_type: type, name: str) -> Publisher:

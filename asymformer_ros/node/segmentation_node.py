@@ -12,25 +12,19 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
 
 from asymformer_ros.backends import InferenceBackend, open_backend
-from asymformer_ros.errors import AsymformerError, BackendError, FrameError
-from asymformer_ros.node.conversions import frame_from_messages
+from asymformer_ros.errors import AsymformerError
+from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.health import Health, diagnostic_array
-from asymformer_ros.node.inputs import Inputs
-from asymformer_ros.node.outputs import Outputs, Served
+from asymformer_ros.node.inputs import Inputs, Pair
+from asymformer_ros.node.outputs import Outputs
 from asymformer_ros.node.parameters import SPECS, declare, validate
-from asymformer_ros.node.synchronizer import Message
+from asymformer_ros.node.process import run_process
 from asymformer_ros.node.worker import Worker
 from asymformer_ros.segmenter import Segmenter
-
-Pair = tuple[Message, Message]
 
 
 class SegmentationNode(LifecycleNode):
@@ -38,7 +32,7 @@ class SegmentationNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("segmentation_node")
-        self._settings = declare(self)
+        self.settings = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._health = Health(self.get_logger())
         self._backend: InferenceBackend | None = None
@@ -53,7 +47,7 @@ class SegmentationNode(LifecycleNode):
 
     def start(self) -> bool:
         """Configure and activate where `autostart` says so; returns False where that did not work."""
-        if not self._settings.autostart:
+        if not self.settings.autostart:
             return True
         return all(
             transition() == TransitionCallbackReturn.SUCCESS
@@ -107,7 +101,7 @@ class SegmentationNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._fallbacks.clear()
-        settings = self._settings
+        settings = self.settings
         start = perf_counter()
         self._backend = open_backend(settings.backend, settings.model, settings.device, self._on_fallback)
         card = self._backend.card
@@ -118,12 +112,13 @@ class SegmentationNode(LifecycleNode):
         )
 
     def _activate(self) -> None:
-        assert self._backend is not None and self._outputs is not None
-        segmenter, outputs = Segmenter(self._backend), self._outputs
+        assert self._backend is not None, "lifecycle: active comes after configured"
+        assert self._outputs is not None, "lifecycle: active comes after configured"
         self._health.restart()
-        outputs.publish_label_info(self._settings.min_confidence)
-        self._worker = Worker(lambda pair: self._handle(pair, segmenter, outputs))
-        self._inputs = Inputs(self, self._settings, self._health, self._on_pair)
+        self._outputs.publish_label_info(self.settings.min_confidence)
+        worker = Worker(FramePath(self, Segmenter(self._backend), self._outputs, self._health).handle)
+        self._worker = worker
+        self._inputs = Inputs(self, self.settings, self._health, lambda pair: self._offer(worker, pair))
         self.get_logger().info(f"segmenting {self._inputs.description}")
 
     def _deactivate(self) -> None:
@@ -134,73 +129,9 @@ class SegmentationNode(LifecycleNode):
             self._worker.stop()
             self._worker = None
 
-    def _on_pair(self, rgb: Message, depth: Message) -> None:
-        self._health.pairs.tick()
-        if self._settings.enabled and self._worker is not None and self._worker.mailbox.put((rgb, depth)):
+    def _offer(self, worker: Worker[Pair], pair: Pair) -> None:
+        if self.settings.enabled and worker.mailbox.put(pair):
             self._health.replaced()
-
-    def _handle(self, pair: Pair, segmenter: Segmenter, outputs: Outputs) -> None:
-        """Serve one pair, on the worker's thread; whatever a frame holds, the next one is served."""
-        if not outputs.wanted() or self._is_stale(pair[0].header, "before"):
-            return
-        try:
-            self._serve(pair, segmenter, outputs)
-        except FrameError as error:
-            self._health.lost("refused", str(error))
-        except BackendError as error:
-            self._health.lost("failed", str(error))
-        except Exception as error:
-            if self.context.ok():  # else a publisher went away beneath the frame: the node is ending
-                self._health.lost("failed", f"{type(error).__name__}: {error}")
-                self.get_logger().error(traceback.format_exc(), once=True)
-
-    def _serve(self, pair: Pair, segmenter: Segmenter, outputs: Outputs) -> None:
-        settings, (rgb, depth) = self._settings, pair
-        start = perf_counter()
-        frame = frame_from_messages(rgb, depth)
-        convert_ms = (perf_counter() - start) * 1e3
-        segmentation = segmenter.segment(
-            frame, with_confidence=outputs.wants_confidence(), min_confidence=settings.min_confidence
-        )
-        if self._is_stale(rgb.header, "after"):
-            return
-        age_ms = self._age(rgb.header) * 1e3
-        served = Served(rgb.header, frame, segmentation, self._matching_camera_info(frame), convert_ms, age_ms)
-        published = perf_counter()
-        outputs.publish(served, segmenter.backend.name, settings.overlay_alpha)
-        times = segmentation.times
-        self._health.served(
-            {
-                "age": age_ms,
-                "convert": convert_ms,
-                "preprocess": times.preprocess,
-                "inference": times.inference,
-                "postprocess": times.postprocess,
-                "publish": (perf_counter() - published) * 1e3,
-            }
-        )
-
-    def _matching_camera_info(self, frame: RgbdFrame) -> CameraInfo | None:
-        info = self._inputs.camera_info if self._inputs is not None else None
-        if info is not None and (info.height, info.width) != frame.size:
-            self._health.note(
-                f"camera info is for {info.width}x{info.height} but the colour image is "
-                f"{frame.size[1]}x{frame.size[0]}: segmentation/camera_info is not published"
-            )
-            return None
-        return info
-
-    def _age(self, header: Header) -> float:
-        """Seconds since the colour image was taken."""
-        clock = self.get_clock()
-        return (clock.now() - Time.from_msg(header.stamp, clock_type=clock.clock_type)).nanoseconds * 1e-9
-
-    def _is_stale(self, header: Header, when: str) -> bool:
-        limit, age = self._settings.max_age, self._age(header)
-        if not 0 < limit < age:
-            return False
-        self._health.lost("stale", f"it was {age:.2f} s old {when} inference and max_age is {limit:.2f} s")
-        return True
 
     def _on_fallback(self, reason: str) -> None:
         self._fallbacks.append(reason)
@@ -210,7 +141,7 @@ class SegmentationNode(LifecycleNode):
         result = validate(parameters)
         if result.successful:
             changes = {parameter.name: parameter.value for parameter in parameters if parameter.name in SPECS}
-            self._settings = replace(self._settings, **changes)
+            self.settings = replace(self.settings, **changes)
         return result
 
     def _on_time_jump(self, jump: TimeJump) -> None:
@@ -225,37 +156,30 @@ class SegmentationNode(LifecycleNode):
         serving = self._worker is not None
         facts = {
             "state": "active" if serving else "inactive" if self._backend else "unconfigured",
-            "model": self._backend.card.name if self._backend else self._settings.model,
+            "model": self._backend.card.name if self._backend else self.settings.model,
             "backend": self._backend.name if self._backend else "none",
         }
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
         name = self.get_fully_qualified_name()
-        status = self._health.report(
-            f"{name}: segmentation", facts, expects_frames=serving and self._settings.enabled
-        )
+        status = self._health.report(f"{name}: segmentation", facts, expects_frames=serving and self.settings.enabled)
         self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().to_msg()))
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is told to end. Returns the process's exit code."""
-    node: SegmentationNode | None = None
+    return run_process("segmentation_node", _serve, args)
+
+
+def _serve() -> int:
+    node = SegmentationNode()
     try:
-        rclpy.init(args=args)
-        node = SegmentationNode()
         if not node.start():
             return 1
         rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except AsymformerError as error:
-        print(f"segmentation_node: {error}", file=sys.stderr)
-        return 1
     finally:
-        if node is not None:
-            node.release()
-            node.destroy_node()
-        rclpy.try_shutdown()
+        node.release()
+        node.destroy_node()
     return 0
 
 
