@@ -23,8 +23,6 @@ except ImportError as error:  # pragma: no cover - needs an environment without 
 from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.models import open_model
 
-_BAND_ROWS = 8  # stride-4 rows upsampled at a time on a CPU: 40 classes x 32 x 640 floats stay in the cache
-
 
 class TorchBackend:
     """Serves a ModelBundle with PyTorch."""
@@ -90,20 +88,14 @@ class TorchBackend:
         return self._network.forward_stride4(colour.to(self._dtype), metres.to(self._dtype))
 
     def _classify(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
-        """Upsample to (h, w) and take the maximum, a band of rows at a time on a CPU: the whole is 49 MB."""
-        rows = logits.shape[2]
-        band = _BAND_ROWS if self._device.type == "cpu" else rows
-        labels, confidences = [], []
-        for first in range(0, rows, band):
-            upsampled = _upsample_rows(logits, first, min(first + band, rows))
-            best, index = upsampled.max(dim=1)
-            labels.append(index.to(torch.uint8)[0])
-            if with_confidence:
-                share = (upsampled - best[:, None]).float().exp_().sum(dim=1).reciprocal_()
-                confidences.append(share.mul_(255).round_().to(torch.uint8)[0])
-        return Prediction(
-            torch.cat(labels).cpu().numpy(), torch.cat(confidences).cpu().numpy() if with_confidence else None
-        )
+        """The best class of each pixel of the x4 bilinear upsampling; the softmax only where it is asked for."""
+        upsampled = functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
+        best, index = upsampled.max(dim=1)
+        labels = index[0].to(torch.uint8).cpu().numpy()
+        if not with_confidence:
+            return Prediction(labels, None)
+        share = (upsampled - best[:, None]).float().exp_().sum(dim=1).reciprocal_()
+        return Prediction(labels, share[0].mul_(255).round_().to(torch.uint8).cpu().numpy())
 
 
 def choose_device(device: str, log: Callable[[str], None]) -> torch.device:
@@ -123,11 +115,3 @@ def _why_no_cuda() -> str:
     if torch.version.cuda is None:
         return f"this PyTorch ({torch.__version__}) is built without CUDA"
     return f"PyTorch {torch.__version__} (CUDA {torch.version.cuda}) finds no usable NVIDIA driver or GPU"
-
-
-def _upsample_rows(logits: torch.Tensor, first: int, last: int) -> torch.Tensor:
-    """Rows 4*first to 4*last of the bilinear x4 upsampling of (1, N, h, w), exactly."""
-    above, below = min(first, 1), min(logits.shape[2] - last, 1)
-    rows = logits[:, :, first - above : last + below]
-    upsampled = functional.interpolate(rows, scale_factor=4, mode="bilinear", align_corners=False)
-    return upsampled[:, :, 4 * above : upsampled.shape[2] - 4 * below]

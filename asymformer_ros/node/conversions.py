@@ -44,7 +44,9 @@ def image_message(pixels: NDArray[np.uint8], encoding: str, header: Header) -> I
     """Wrap (H, W) or (H, W, 3) uint8 pixels; the header is taken as it is."""
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     message.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1)
-    message.data = array.array("B", np.ascontiguousarray(pixels).data.cast("B"))
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(pixels).data)  # one copy; array("B", buffer) would go element by element
+    message.data = data
     return message
 
 
@@ -129,6 +131,6 @@ def _pixels(message: Image, dtype: np.dtype[Any], channels: int) -> NDArray[Any]
             f"expected a step of at least {row} and {max(step, row) * height} bytes"
         )
     data = np.frombuffer(message.data, dtype=np.uint8)
-    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
+    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1))
     pixels = rows.view(dtype)
     return pixels.reshape(height, width, channels) if channels > 1 else pixels

@@ -1,0 +1,146 @@
+"""The contract of every inference backend, and how one is chosen."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the torch backend is the reference of the contract")
+from torch.nn import functional as F
+
+from asymformer_ros.backends import InferenceBackend, open_backend
+from asymformer_ros.backends import torch as torch_backend
+from asymformer_ros.bundle import ModelBundle
+from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
+from asymformer_ros.labels import label_set
+from asymformer_ros.models import open_model
+from asymformer_ros.network import SMALL
+
+SIZE = (64, 96)
+RGB = np.random.default_rng(5).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+DEPTH = np.random.default_rng(6).uniform(0.4, 6.0, SIZE).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> ModelBundle:
+    return ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def probabilities(bundle: ModelBundle) -> np.ndarray:
+    """(40, h, w) softmax of the whole network, computed the plain way."""
+    norm = bundle.card.normalization
+    rgb = (RGB / 255 - np.array(norm.rgb_mean)) / np.array(norm.rgb_std)
+    depth = (DEPTH - norm.depth_mean) / norm.depth_std
+    with torch.inference_mode():
+        logits = bundle.network.eval()(
+            torch.from_numpy(rgb.transpose(2, 0, 1)[None]).float(), torch.from_numpy(depth[None, None]).float()
+        )
+    return F.softmax(logits[0], dim=0).numpy()
+
+
+class TestEveryBackend:
+    """What the node relies on, whichever backend serves."""
+
+    @pytest.fixture(scope="class", params=["torch"])
+    def backend(self, request: pytest.FixtureRequest, bundle: ModelBundle) -> InferenceBackend:
+        assert request.param == "torch"
+        return torch_backend.TorchBackend(bundle, torch.device("cpu"), torch.float32)
+
+    def test_labels_and_confidence_are_the_softmax_maximum(
+        self, backend: InferenceBackend, probabilities: np.ndarray
+    ) -> None:
+        labels, confidence = backend.infer(RGB, DEPTH, with_confidence=True)
+        assert (labels.shape, labels.dtype) == (SIZE, np.uint8)
+        assert confidence is not None
+        assert (confidence.shape, confidence.dtype) == (SIZE, np.uint8)
+        chosen = np.take_along_axis(probabilities, labels[None].astype(int), axis=0)[0]
+        np.testing.assert_allclose(chosen, probabilities.max(axis=0), atol=1e-5)
+        np.testing.assert_allclose(confidence, probabilities.max(axis=0) * 255, atol=0.6)
+
+    def test_confidence_is_made_only_where_it_is_asked_for(self, backend: InferenceBackend) -> None:
+        assert backend.infer(RGB, DEPTH).confidence is None
+        np.testing.assert_array_equal(
+            backend.infer(RGB, DEPTH).labels, backend.infer(RGB, DEPTH, with_confidence=True).labels
+        )
+
+    def test_unknown_depth_is_zero_metres(self, backend: InferenceBackend) -> None:
+        holes = np.random.default_rng(7).random(SIZE) < 0.3
+        unknown, zero = np.where(holes, np.nan, DEPTH), np.where(holes, 0, DEPTH)
+        np.testing.assert_array_equal(
+            backend.infer(RGB, unknown.astype(np.float32)).labels, backend.infer(RGB, zero.astype(np.float32)).labels
+        )
+
+    def test_inputs_stay_as_they_were_and_outputs_belong_to_the_caller(self, backend: InferenceBackend) -> None:
+        rgb, depth = RGB.copy(), DEPTH.copy()
+        first = backend.infer(rgb, depth).labels
+        before = first.copy()
+        backend.infer(255 - rgb, depth)
+        np.testing.assert_array_equal(rgb, RGB)
+        np.testing.assert_array_equal(depth, DEPTH)
+        np.testing.assert_array_equal(first, before)
+        first[:] = 255
+
+    def test_rows_with_padding_are_taken_without_a_warning(self, backend: InferenceBackend) -> None:
+        padded = np.zeros((SIZE[0], SIZE[1] + 3, 3), dtype=np.uint8)
+        padded[:, : SIZE[1]] = RGB
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            labels = backend.infer(padded[:, : SIZE[1]], DEPTH).labels
+        np.testing.assert_array_equal(labels, backend.infer(RGB, DEPTH).labels)
+
+    def test_another_size_is_refused(self, backend: InferenceBackend) -> None:
+        with pytest.raises(BackendError, match=r"\(32, 96, 3\).*expected \(64, 96\)"):
+            backend.infer(RGB[:32], DEPTH[:32])
+
+    def test_it_names_itself_and_its_model(self, backend: InferenceBackend) -> None:
+        assert backend.name.split()[0] == "torch"
+        assert (backend.card.input_size, backend.card.label_set.name) == (SIZE, "nyuv2_40")
+
+
+def test_auto_says_why_it_does_not_use_cuda() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    reasons: list[str] = []
+    backend = open_backend("auto", "untrained", "auto", reasons.append)
+    assert backend.name == "torch cpu fp32"
+    assert len(reasons) == 1
+    assert "no CUDA device" in reasons[0]
+    with pytest.raises(BackendError, match="no CUDA device can be used"):
+        open_backend("torch", "untrained", "cuda", reasons.append)
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "told"), [("caffe", "cpu", "'caffe': expected one of auto, torch"), ("torch", "tpu", "'tpu'")]
+)
+def test_an_unknown_choice_is_refused_by_name(choice: str, device: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        open_backend(choice, "untrained", device, lambda reason: None)
+
+
+def test_weights_that_answer_with_nan_do_not_serve(monkeypatch: pytest.MonkeyPatch, bundle: ModelBundle) -> None:
+    def damaged(model: str) -> ModelBundle:
+        made = ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=SIZE)
+        next(made.network.parameters()).data.fill_(float("nan"))
+        return made
+
+    monkeypatch.setattr(torch_backend, "open_model", damaged)
+    with pytest.raises(BackendError, match=r"'broken.safetensors' answers with NaN"):
+        open_backend("torch", "broken.safetensors", "cpu", lambda reason: None)
+
+
+def test_no_model_says_how_to_get_one() -> None:
+    with pytest.raises(CheckpointError, match="asymformer convert CHECKPOINT BUNDLE"):
+        open_model("")
+
+
+@pytest.mark.gpu
+def test_cuda_in_half_precision_agrees_with_the_cpu(bundle: ModelBundle, probabilities: np.ndarray) -> None:
+    backend = torch_backend.TorchBackend(bundle, torch.device("cuda"), torch.float16)
+    labels, confidence = backend.infer(RGB, DEPTH, with_confidence=True)
+    chosen = np.take_along_axis(probabilities, labels[None].astype(int), axis=0)[0]
+    np.testing.assert_allclose(chosen, probabilities.max(axis=0), atol=0.01)
+    assert confidence is not None
+    np.testing.assert_allclose(confidence, probabilities.max(axis=0) * 255, atol=4)

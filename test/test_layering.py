@@ -1,0 +1,93 @@
+"""The house's rule: a module imports what stands below it, and each heavy library is imported in its own place."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "asymformer_ros"
+LAYERS = (
+    {"errors"},
+    {"frame", "intrinsics"},
+    {"depth", "labels", "preprocessing"},
+    {"model_card", "recording", "summary"},
+    {"network"},
+    {"bundle"},
+    {"models"},
+    {"backends"},
+    {"segmenter", "simulation"},
+    {"node"},
+    {"cli"},
+)
+"""From the ground up; modules of one layer do not import each other."""
+
+HOMES = {
+    "torch": {"network", "bundle", "backends"},
+    "safetensors": {"network", "bundle"},
+    "rclpy": {"node"},
+    "sensor_msgs": {"node"},
+    "std_msgs": {"node"},
+    "diagnostic_msgs": {"node"},
+    "vision_msgs": {"node"},
+    "message_filters": {"node"},
+    "cv_bridge": {"node"},
+}
+"""Where each library may be imported."""
+
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def part(module: Path) -> str:
+    """The room of the house that a file stands in."""
+    return module.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(module: Path) -> set[str]:
+    """All names that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == "asymformer_ros")
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
+def test_a_module_imports_only_what_stands_below_it(module: Path) -> None:
+    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    own = part(module)
+    if own == "__init__":
+        assert not any(name.startswith("asymformer_ros.") for name in imports(module))
+        return
+    for name in imports(module):
+        pieces = name.split(".")
+        if pieces[0] == "asymformer_ros" and len(pieces) > 1 and pieces[1] in level and pieces[1] != own:
+            assert level[pieces[1]] < level[own], f"{own} stands below {pieces[1]}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
+def test_a_library_is_imported_only_where_it_belongs(module: Path) -> None:
+    for name in imports(module):
+        homes = HOMES.get(name.split(".")[0])
+        assert homes is None or part(module) in homes, f"{name} belongs into {homes}"
+
+
+@pytest.mark.parametrize("module", ["asymformer_ros", "asymformer_ros.cli.main", "asymformer_ros.segmenter"])
+def test_what_everyone_imports_is_light(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in ('torch', 'rclpy', 'scipy') if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.ros
+def test_the_camera_and_the_viewer_do_not_need_torch() -> None:
+    pytest.importorskip("rclpy", reason="needs ROS")
+    code = "import sys, asymformer_ros.node.camera_node, asymformer_ros.node.demo_viewer; print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert answer.stdout.strip() == "False"
