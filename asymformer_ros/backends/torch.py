@@ -22,6 +22,7 @@ except ImportError as error:  # pragma: no cover - needs an environment without 
 
 from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.models import open_model
+from asymformer_ros.network.deploy import fold
 
 
 class TorchBackend:
@@ -31,7 +32,7 @@ class TorchBackend:
         self.card: ModelCard = bundle.card
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
         self._device, self._dtype = device, dtype
-        self._network = bundle.network.eval().requires_grad_(False).to(device, dtype)
+        self._network = fold(bundle.network).to(device, dtype)
         norm = bundle.card.normalization
         self._rgb_mean = self._constant(norm.rgb_mean).view(1, 3, 1, 1) * 255
         self._rgb_scale = 1 / (self._constant(norm.rgb_std).view(1, 3, 1, 1) * 255)

@@ -1,0 +1,162 @@
+"""One file for one model: weights, and all that has to be known to use them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.labels import LabelSet
+from asymformer_ros.model_card import ModelCard
+from asymformer_ros.network.asymformer import AsymFormer, AsymFormerConfig
+from asymformer_ros.network.checkpoint import (
+    CONFIG_KEY,
+    config_from_json,
+    config_to_json,
+    holds_safetensors,
+    network_from_tensors,
+    read_safetensors,
+)
+from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+
+FORMAT = "asymformer_bundle"
+VERSION = "1"
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A network with its card. Raises ConfigurationError where the two differ in their number of classes.
+
+    In a file it is safetensors, the metadata holding `format`, `version`, `config` and `card`.
+    """
+
+    card: ModelCard
+    network: AsymFormer
+
+    def __post_init__(self) -> None:
+        classes, labels = self.network.config.num_classes, self.card.label_set
+        if classes != len(labels):
+            raise ConfigurationError(
+                f"the network has {classes} classes but label set {labels.name} has {len(labels)}: "
+                "choose the label set that the weights were trained with"
+            )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of weights, configuration and card: the same model has the same hash, whoever wrote its file."""
+        digest = hashlib.sha256()
+        for key, text in sorted(self._metadata().items()):
+            digest.update(f"{key}={text}\n".encode())
+        for key, tensor in sorted(self.network.state_dict().items()):
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(memoryview(tensor.detach().cpu().contiguous().numpy()).cast("B") if tensor.numel() else b"")
+        return digest.hexdigest()
+
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """Write one .safetensors file, whole or not at all; half: matrices and kernels in FP16, half the size.
+
+        Raises CheckpointError where it cannot be written, or a weight is too large for FP16.
+        """
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in self.network.state_dict().items()}
+        if half:
+            tensors = {key: _halved(key, tensor) for key, tensor in tensors.items()}
+        _write_atomically(Path(path), serialize(tensors, self._metadata()))
+
+    @staticmethod
+    def load(path: str | Path) -> ModelBundle:
+        """Bundle of a file, its network in evaluation mode, float32, on the CPU.
+
+        Raises CheckpointError where there is none, or the file is another thing, saying how to get or make one.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise CheckpointError(
+                f"{path} does not exist: make a bundle from the authors' checkpoint (link in docs/weights.md) with "
+                f"`asymformer convert CHECKPOINT {path} --label-set nyuv2_40`, or one without training, to try "
+                f"everything around the network, with `asymformer untrained {path}`"
+            )
+        if not holds_safetensors(path):
+            raise _convert_first(path)
+        tensors, metadata = read_safetensors(path)
+        if metadata.get("format") != FORMAT:
+            raise _convert_first(path)
+        if metadata.get("version") != VERSION:
+            raise CheckpointError(
+                f"{path} is a bundle of version {metadata.get('version')}, this package reads version {VERSION}: "
+                "update the package, or convert the checkpoint again"
+            )
+        card = _card_from_json(path, metadata.get("card", ""))
+        network = network_from_tensors(path, config_from_json(path, metadata.get(CONFIG_KEY, "")), tensors)
+        try:
+            return ModelBundle(card, network)
+        except ConfigurationError as error:
+            raise CheckpointError(f"{path} contradicts itself: {error}") from error
+
+    @staticmethod
+    def untrained(
+        config: AsymFormerConfig, label_set: LabelSet, seed: int = 0, input_size: tuple[int, int] = (480, 640)
+    ) -> ModelBundle:
+        """Bundle with random weights, the same for the same seed, to try everything around the network.
+
+        The number of classes is the label set's. Its labels mean nothing.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = AsymFormer(replace(config, num_classes=len(label_set))).eval()
+        provenance = f"random weights of seed {seed}, never trained: the labels mean nothing"
+        return ModelBundle(ModelCard("untrained", label_set, PUBLISHED_NORMALIZATION, input_size, provenance), network)
+
+    def _metadata(self) -> dict[str, str]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            CONFIG_KEY: config_to_json(self.network.config),
+            "card": json.dumps(self.card.to_json(), sort_keys=True),
+        }
+
+
+def _halved(key: str, tensor: Tensor) -> Tensor:
+    """FP16 for matrices and kernels; vectors (norms, biases) are few and sensitive, and stay."""
+    if tensor.ndim < 2:
+        return tensor
+    half = tensor.half()
+    if not torch.isfinite(half).all():
+        raise CheckpointError(f"{key} has weights beyond FP16's 65504: save it without half")
+    return half
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _convert_first(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is no model bundle. If it is a checkpoint, make a bundle of it with "
+        f"`asymformer convert {path} {path.stem}_bundle.safetensors --label-set nyuv2_40`"
+    )
+
+
+def _card_from_json(path: Path, text: str) -> ModelCard:
+    try:
+        return ModelCard.from_json(json.loads(text))
+    except (ValueError, TypeError, ConfigurationError) as error:
+        raise CheckpointError(f"{path} has a card that this version cannot read: {error}") from error

@@ -1,0 +1,45 @@
+"""`asymformer SUBCOMMAND ...`: prints the errors that a user can act on in one line, without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from asymformer_ros import __version__
+from asymformer_ros.cli import convert, demo, untrained
+from asymformer_ros.errors import AsymformerError
+
+SUBCOMMANDS = (
+    convert,
+    demo,
+    untrained,
+)
+
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, as `--help` shows it."""
+    parser = argparse.ArgumentParser(prog="asymformer", description="RGB-D semantic segmentation with AsymFormer.")
+    parser.add_argument("--version", action="version", version=f"asymformer_ros {__version__}")
+    subparsers = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    for module in SUBCOMMANDS:
+        module.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code: 0, 1 for an error that is the user's to mend, 130 for Ctrl-C."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except AsymformerError as error:
+        print(f"asymformer: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Options that several subcommands share, and what they print about a model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asymformer_ros.bundle import ModelBundle
+
+Subparsers = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH, such as 480x640, to (height, width)."""
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HEIGHTxWIDTH, such as 480x640") from None
+    return height, width
+
+
+def describe_written(path: Path, bundle: ModelBundle) -> str:
+    """Two lines about a bundle that was written and read again."""
+    card, config = bundle.card, bundle.network.config
+    millions = sum(parameter.numel() for parameter in bundle.network.parameters()) / 1e6
+    height, width = card.input_size
+    return (
+        f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)\n"
+        f"{card.name}: {config.num_classes} classes ({card.label_set.name}), {millions:.2f} M parameters, "
+        f"input {height}x{width} (height x width), sha256 {bundle.sha256[:12]}"
+    )

@@ -1,0 +1,45 @@
+"""`asymformer untrained`: a model bundle with random weights, to try everything around the network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asymformer_ros.cli.options import Subparsers, describe_written, image_size
+
+_INPUT_SIZES = {"full": (480, 640), "small": (256, 320)}
+
+
+def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "untrained",
+        help="make a model bundle with random weights",
+        description="Make a model bundle with random weights, to try everything around the network. "
+        "Its labels mean nothing.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=".safetensors file to write")
+    parser.add_argument(
+        "--size", choices=("full", "small"), default="full", help="the published network or a small one (default: full)"
+    )
+    parser.add_argument(
+        "--label-set", default="nyuv2_40", help="nyuv2_40 (default), nyuv2_13, sunrgbd_37 or a .json file"
+    )
+    parser.add_argument(
+        "--input-size", type=image_size, metavar="HxW", help="height x width (default: 480x640; small: 256x320)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: 0)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises CheckpointError or ConfigurationError, as `ModelBundle` does."""
+    from asymformer_ros.bundle import ModelBundle
+    from asymformer_ros.labels import read_label_set
+    from asymformer_ros.network import FULL, SMALL
+
+    config = FULL if args.size == "full" else SMALL
+    size = args.input_size or _INPUT_SIZES[args.size]
+    bundle = ModelBundle.untrained(config, read_label_set(args.label_set), args.seed, size)
+    bundle.save(args.bundle)
+    print(describe_written(args.bundle, bundle))
+    return 0

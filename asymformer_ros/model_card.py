@@ -1,0 +1,72 @@
+"""What a model is, beside its weights. Needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.labels import LabelSet
+from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, Normalization
+
+IMAGENET_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(0.485, 0.456, 0.406), rgb_std=(0.229, 0.224, 0.225))
+"""Of the published multi-scale script: ImageNet's values for RGB."""
+
+_STRIDE = 32  # of the network's coarsest map
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Name, classes, normalisation, input size and origin of one set of weights.
+
+    input_size: (height, width) in pixels, multiples of 32. provenance: where the weights come from, for people.
+    Raises ConfigurationError where a value makes no sense.
+    """
+
+    name: str
+    label_set: LabelSet
+    normalization: Normalization
+    input_size: tuple[int, int] = (480, 640)
+    provenance: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigurationError("a model needs a name")
+        height, width = self.input_size
+        if min(height, width) < _STRIDE or height % _STRIDE or width % _STRIDE:
+            raise ConfigurationError(
+                f"input size must be multiples of {_STRIDE}, got {height}x{width} (height x width): "
+                f"use {_nearest(height)}x{_nearest(width)}"
+            )
+
+    def to_json(self) -> dict[str, object]:
+        """JSON-ready dictionary, for `from_json`."""
+        return {
+            "name": self.name,
+            "label_set": self.label_set.to_json(),
+            "normalization": asdict(self.normalization),
+            "input_size": list(self.input_size),
+            "provenance": self.provenance,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> ModelCard:
+        """Inverse of `to_json`. Raises ConfigurationError where something is missing or of another type."""
+        try:
+            height, width = data["input_size"]
+            values = data["normalization"].items()
+            normalization: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else float(v) for k, v in values}
+            return ModelCard(
+                name=str(data["name"]),
+                label_set=LabelSet.from_json(data["label_set"]),
+                normalization=Normalization(**normalization),
+                input_size=(int(height), int(width)),
+                provenance=str(data["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigurationError(f"no model card: {type(error).__name__} {error}") from error
+
+
+def _nearest(pixels: int) -> int:
+    return max(_STRIDE, round(pixels / _STRIDE) * _STRIDE)
