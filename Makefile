@@ -1,0 +1,69 @@
+# Everything a developer runs. `make venv` brings ROS 2 and PyTorch from the package index into $(VENV);
+# it is done once, and the package itself is installed again whenever its files change.
+
+VENV ?= .venv
+PYTHON ?= python3
+# PyTorch: the CPU build is small. A CUDA build: make venv PIP_TORCH_ARGS=
+TORCH_SPEC ?= torch==2.13.0
+PIP_TORCH_ARGS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
+EXTRAS ?= ros,torch,onnx,test
+SECONDS_TO_RUN ?= 60
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+REQUIREMENTS := $(VENV)/.requirements-installed
+PACKAGE := $(VENV)/.package-installed
+FOLDERS := asymformer_ros config launch msg resource rviz scripts
+FILES := $(sort $(shell find $(FOLDERS) -type f ! -name '*.pyc'))
+FILE_LIST := $(VENV)/.package-files
+
+# Another ROS installation in the calling shell must not reach into this one.
+unexport PYTHONPATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH VIRTUAL_ENV
+ifdef _ROS_WHEELS_BOOTSTRAP_COMPLETE
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
+endif
+export AMENT_PREFIX_PATH := $(abspath $(VENV))
+
+.PHONY: venv demo test lint format colcon clean FORCE
+
+venv: $(PACKAGE)
+
+$(REQUIREMENTS): setup.cfg pyproject.toml
+	@$(PYTHON) scripts/supported_machine.py
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --no-deps $(PIP_TORCH_ARGS) "$(TORCH_SPEC)"
+	$(BIN)/python -m pip install ".[$(EXTRAS)]"
+	@touch $@
+
+# A file that was deleted changes this list and nothing else.
+$(FILE_LIST): FORCE | $(REQUIREMENTS)
+	@echo "$(FILES)" | cmp -s - $@ || echo "$(FILES)" > $@
+
+# The extra `test` holds all that the build needs, so it is not brought once more.
+$(PACKAGE): $(REQUIREMENTS) $(FILE_LIST) $(FILES) setup.py package.xml
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
+
+demo: venv
+	$(BIN)/asymformer demo --seconds $(SECONDS_TO_RUN)
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# colcon with the wheels as the ROS installation; with a ROS distribution it is plain `colcon build`.
+colcon: venv
+	$(BIN)/python scripts/wheel_underlay.py $(VENV) build/underlay \
+	  colcon build --base-paths . --build-base build/colcon
+
+clean:
+	rm -rf build dist install log *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
