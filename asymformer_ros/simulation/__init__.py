@@ -1,0 +1,1 @@
+"""A simulated world that a camera can look at."""

@@ -1,0 +1,194 @@
+"""Start semantic segmentation on a camera: `ros2 launch asymformer_ros segment.launch.py --show-args`."""
+
+import os
+from pathlib import Path
+
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from asymformer_ros.node.fastdds import large_message_environment
+from launch import LaunchContext, LaunchDescription
+
+SHARE = Path(__file__).parent.parent
+CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text())
+DEFAULT_TOPICS = CAMERAS["sim"]
+OWN_CAMERAS = ("sim", "folder")
+TRUE_OR_FALSE = ["true", "false"]
+KEEP = "Empty keeps what params_file says."
+
+# name, default, description, choices
+ARGUMENTS = [
+    (
+        "camera",
+        "auto",
+        "Camera whose topics to use; sim and folder also start a camera node; none takes rgb_topic, depth_topic and "
+        "camera_info_topic; auto is none where rgb_topic or depth_topic is given, and sim otherwise.",
+        ["auto", *CAMERAS, "none"],
+    ),
+    ("rgb_topic", "", "Topic of the colour image, in place of the camera's. Without transport suffix.", None),
+    ("depth_topic", "", "Topic of the depth image registered to colour, in place of the camera's.", None),
+    ("camera_info_topic", "", "CameraInfo of the colour image; empty: camera_info beside rgb_topic.", None),
+    ("image_transport", "", f"Transport of the colour image. {KEEP}", ["", "raw", "compressed"]),
+    ("depth_image_transport", "", f"Transport of the depth image. {KEEP}", ["", "raw", "compressedDepth"]),
+    ("model", "", f"Model bundle to load, or untrained to try the pipeline. {KEEP}", None),
+    ("backend", "", f"What runs the network: auto, tensorrt, onnxruntime or torch. {KEEP}", None),
+    ("params_file", str(SHARE / "config" / "segment.yaml"), "Parameters of the segmentation node.", None),
+    ("namespace", "", "Namespace of the nodes and of their relative topics.", None),
+    ("rviz", "false", "Show camera, overlay and labels in RViz.", TRUE_OR_FALSE),
+    ("folder", "", "Recording that camera:=folder plays.", None),
+    ("use_sim_time", "", f"Take time from /clock. {KEEP}", ["", *TRUE_OR_FALSE]),
+    (
+        "fastdds_profile",
+        "package",
+        "Fast DDS profile for the nodes: package (room for whole images in shared memory; not where the environment "
+        "already chooses a profile or transports), none, or a file.",
+        None,
+    ),
+]
+
+
+def generate_launch_description():
+    """Declare the arguments; everything else follows from their values."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+        for name, default, description, choices in ARGUMENTS
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext):
+    """The actions for the values given."""
+    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    camera = choose_camera(values)
+    check_files(values, camera)
+    topics = choose_topics(values, camera)
+    actions = [*dds_environment(values["fastdds_profile"]), LogInfo(msg=announcement(camera, topics))]
+    if camera in OWN_CAMERAS:
+        actions.append(camera_node(values, camera))
+    actions.append(segmentation_node(values, topics))
+    return actions + (rviz(values, topics) if values["rviz"] == "true" else [])
+
+
+def choose_camera(values):
+    if values["camera"] != "auto":
+        camera = values["camera"]
+    else:
+        camera = "none" if values["rgb_topic"] or values["depth_topic"] else "sim"
+    if camera in OWN_CAMERAS and (values["rgb_topic"] or values["depth_topic"]):
+        raise RuntimeError(f"camera:={camera} publishes its own topics: leave out rgb_topic and depth_topic")
+    return camera
+
+
+def check_files(values, camera):
+    if camera == "folder" and not values["folder"]:
+        raise RuntimeError("camera:=folder needs folder:=PATH, a folder with frame-NNNNNN.color.jpg and .depth.png")
+    if values["folder"] and camera != "folder":
+        raise RuntimeError("folder:= is for camera:=folder")
+    if camera == "folder" and not Path(values["folder"]).expanduser().is_dir():
+        raise RuntimeError(f"folder:={values['folder']} is not a folder")
+    if not Path(values["params_file"]).is_file():
+        raise RuntimeError(f"params_file:={values['params_file']} is not a file")
+
+
+def choose_topics(values, camera):
+    """Topics of the colour image, the depth image and the colour camera's info."""
+    preset = CAMERAS.get(camera, DEFAULT_TOPICS)
+    rgb = values["rgb_topic"] or preset["rgb"]
+    beside_rgb = rgb.rpartition("/")[0] + "/camera_info" if values["rgb_topic"] else preset["camera_info"]
+    return {
+        "rgb": rgb,
+        "depth": values["depth_topic"] or preset["depth"],
+        "camera_info": values["camera_info_topic"] or beside_rgb.lstrip("/" if "/" not in rgb else ""),
+    }
+
+
+def dds_environment(profile):
+    """Set the Fast DDS profile for the processes that follow."""
+    if profile == "none":
+        return []
+    if profile == "package":
+        variables = large_message_environment(os.environ)
+    elif Path(profile).is_file():
+        variables = {"FASTDDS_DEFAULT_PROFILES_FILE": profile, "FASTRTPS_DEFAULT_PROFILES_FILE": profile}
+    else:
+        raise RuntimeError(f"fastdds_profile:={profile} is neither package, none nor a file")
+    return [SetEnvironmentVariable(name, value) for name, value in variables.items()]
+
+
+def announcement(camera, topics):
+    text = f"camera:={camera} expects colour on {topics['rgb']} and depth on {topics['depth']}"
+    return f"{text}: {CAMERAS[camera]['enable']}" if camera in CAMERAS else text
+
+
+def text_parameter(value):
+    return ParameterValue(value, value_type=str)
+
+
+def sim_time(values):
+    return {"use_sim_time": values["use_sim_time"] == "true"} if values["use_sim_time"] else {}
+
+
+def camera_node(values, camera):
+    parameters = {"source": camera, "folder": text_parameter(values["folder"]), **sim_time(values)}
+    return Node(
+        package="asymformer_ros",
+        executable="camera_node",
+        name="camera_node",
+        namespace=values["namespace"],
+        parameters=[parameters],
+        output="screen",
+        on_exit=Shutdown(reason="camera_node ended"),
+    )
+
+
+def segmentation_node(values, topics):
+    given = ("model", "backend", "image_transport", "depth_image_transport")
+    explicit = {name: text_parameter(values[name]) for name in given if values[name]}
+    return Node(
+        package="asymformer_ros",
+        executable="segmentation_node",
+        name="segmentation_node",
+        namespace=values["namespace"],
+        parameters=[values["params_file"], {**explicit, **sim_time(values)}],
+        remappings=remappings(topics),
+        output="screen",
+        on_exit=Shutdown(reason="segmentation_node ended"),
+    )
+
+
+def remappings(topics):
+    """From the node's own names to the camera's, for each transport."""
+    pairs = [
+        ("rgb/image", topics["rgb"]),
+        ("rgb/image/compressed", topics["rgb"] + "/compressed"),
+        ("depth/image", topics["depth"]),
+        ("depth/image/compressedDepth", topics["depth"] + "/compressedDepth"),
+        ("rgb/camera_info", topics["camera_info"]),
+    ]
+    return [(own, camera) for own, camera in pairs if own != camera]
+
+
+def rviz(values, topics):
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return [LogInfo(msg="rviz:=true is left out: the package rviz2 is not installed")]
+    prefix = "/" + values["namespace"].strip("/") if values["namespace"].strip("/") else ""
+    rgb = topics["rgb"] if topics["rgb"].startswith("/") else f"{prefix}/{topics['rgb']}"
+    outputs = [f"/segmentation/{name}" for name in ("overlay", "color", "points")]
+    moved = [("/rgb/image", rgb), *((name, prefix + name) for name in outputs)]
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            name="rviz2",
+            arguments=["-d", str(SHARE / "rviz" / "segment.rviz")],
+            parameters=[sim_time(values)],
+            remappings=[(own, new) for own, new in moved if own != new],
+            output="screen",
+        )
+    ]

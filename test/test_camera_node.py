@@ -1,0 +1,276 @@
+"""The camera node as a process of its own, over real DDS."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from ros_harness import Peer, RosProcess, free_domain, stamps, wait_until
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+
+from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.node.fastdds import large_message_environment, shared_file
+from asymformer_ros.simulation.room import SimulatedRoom, camera_pose
+
+pytestmark = pytest.mark.ros
+MODULE = "asymformer_ros.node.camera_node"
+
+
+class CameraRun:
+    """A camera node and a peer that hears its three topics."""
+
+    def __init__(self, *parameters: str, namespace: str = "", qos: QoSProfile = qos_profile_sensor_data) -> None:
+        domain = free_domain()
+        self.peer = Peer(domain)
+        self.rgb = self.peer.listen(Image, f"{namespace}/rgb/image", qos)
+        self.depth = self.peer.listen(Image, f"{namespace}/depth/image", qos)
+        self.info = self.peer.listen(CameraInfo, f"{namespace}/rgb/camera_info", qos)
+        options = [option for parameter in parameters for option in ("-p", parameter)]
+        remaps = ["-r", f"__ns:={namespace}"] if namespace else []
+        self.process = RosProcess(MODULE, *options, *remaps, domain=domain)
+
+    def wait_for(self, frames: int) -> None:
+        wait_until(lambda: min(map(len, (self.rgb, self.depth, self.info))) >= frames, f"{frames} frames")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.peer.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
+    runs: list[CameraRun] = []
+
+    def start_run(*parameters: str, **options: Any) -> CameraRun:
+        runs.append(CameraRun(*parameters, **options))
+        return runs[-1]
+
+    yield start_run
+    for run in runs:
+        run.close()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Four frames whose depth holds their number."""
+    for number in range(4):
+        rgb = np.zeros((12, 16, 3), np.uint8)
+        rgb[:, :] = (10 * number, 100, 200)
+        depth = np.full((12, 16), 1000 + number, np.uint16)
+        depth[0, 0] = 0
+        cv2.imwrite(str(tmp_path / f"frame-{number:06d}.color.png"), rgb[..., ::-1])
+        cv2.imwrite(str(tmp_path / f"frame-{number:06d}.depth.png"), depth)
+    (tmp_path / "camera-intrinsics.txt").write_text("20 0 8\n0 21 6\n0 0 1\n")
+    return tmp_path
+
+
+def pixels(message: Image, dtype: str) -> np.ndarray:
+    return np.frombuffer(message.data, dtype).reshape(message.height, message.width, -1)
+
+
+def test_the_simulated_camera_publishes_matching_colour_depth_and_info(start: Any) -> None:
+    run = start("width:=64", "height:=48", "seed:=5")
+    run.wait_for(3)
+    rgb, depth, info = run.rgb[0], run.depth[0], run.info[0]
+    assert (rgb.encoding, rgb.height, rgb.width, rgb.step, rgb.is_bigendian) == ("rgb8", 48, 64, 192, 0)
+    assert (depth.encoding, depth.height, depth.width, depth.step) == ("16UC1", 48, 64, 128)
+    assert rgb.header == depth.header == info.header
+    assert rgb.header.frame_id == "camera_color_optical_frame"
+    assert rgb.header.stamp.sec > 0
+    assert len(rgb.data) == 48 * 192
+    known = pixels(depth, "<u2")
+    assert known.min() > 50
+    assert known.max() < 7300
+
+
+def test_the_simulated_camera_shows_the_room(start: Any) -> None:
+    run = start("width:=64", "height:=48", "seed:=5", "rate:=5")
+    run.wait_for(1)
+    room, camera = SimulatedRoom(5), Intrinsics.typical(64, 48)
+    walk = [room.render(camera_pose(index / 5), camera).rgb for index in range(10)]
+    assert any((pixels(run.rgb[0], "u1") == picture).all() for picture in walk)
+
+
+def test_camera_info_describes_the_pinhole_camera(start: Any) -> None:
+    run = start("width:=100", "height:=80")
+    run.wait_for(1)
+    info = run.info[0]
+    assert (info.width, info.height, info.distortion_model) == (100, 80, "plumb_bob")
+    assert list(info.d) == [0.0] * 5
+    assert list(info.k) == [90, 0, 49.5, 0, 90, 39.5, 0, 0, 1]
+    assert list(info.p) == [90, 0, 49.5, 0, 0, 90, 39.5, 0, 0, 0, 1, 0]
+    assert list(info.r) == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+
+
+def test_depth_can_be_float_metres_with_nan_for_unknown(start: Any, recording: Path) -> None:
+    run = start("source:=folder", f"folder:={recording}", "depth_encoding:=32FC1")
+    run.wait_for(1)
+    depth = pixels(run.depth[0], "<f4")[..., 0]
+    assert run.depth[0].encoding == "32FC1"
+    assert np.isnan(depth[0, 0])
+    assert 0.9999 < depth[1, 1] < 1.0032
+
+
+def test_a_recording_is_published_as_it_was_recorded_and_loops(start: Any, recording: Path) -> None:
+    run = start("source:=folder", f"folder:={recording}", "rate:=100", "reliability:=reliable")
+    run.wait_for(9)
+    numbers = [int(pixels(message, "<u2")[1, 1, 0]) - 1000 for message in run.depth[:9]]
+    assert numbers == [(numbers[0] + step) % 4 for step in range(9)]
+    reds = [int(pixels(message, "u1")[1, 1, 0]) for message in run.rgb[:9]]
+    assert reds == [(reds[0] // 10 + step) % 4 * 10 for step in range(9)]
+    assert pixels(run.rgb[0], "u1")[0, 0, 1:].tolist() == [100, 200]
+    assert list(run.info[0].k) == [20, 0, 8, 0, 21, 6, 0, 0, 1]
+
+
+def test_a_recording_without_loop_ends_with_code_0(start: Any, recording: Path) -> None:
+    run = start("source:=folder", f"folder:={recording}", "loop:=false")
+    assert run.process.wait() == 0
+    assert "the recording is over" in run.process.output
+    assert len(run.rgb) <= 4
+
+
+def test_a_guessed_camera_matrix_is_said(start: Any, recording: Path) -> None:
+    (recording / "camera-intrinsics.txt").unlink()
+    run = start("source:=folder", f"folder:={recording}")
+    run.process.wait_for("camera-intrinsics.txt.*guess")
+
+
+def test_a_duration_ends_the_node_with_code_0_also_without_subscribers() -> None:
+    process = RosProcess(MODULE, "-p", "duration:=0.5", domain=free_domain())
+    assert process.wait() == 0
+    assert "the duration is over" in process.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_quietly_with_code_0(start: Any, number: int) -> None:
+    run = start("rate:=200", "width:=32", "height:=24")
+    run.wait_for(5)
+    assert run.process.stop(number) == 0
+    assert "Traceback" not in run.process.output
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        (["source:=folder", "folder:=/no/such/recording"], "no folder '/no/such/recording'"),
+        (["source:=folder"], "set parameter folder"),
+        (["source:=webcam"], "expected one of sim, folder"),
+        (["rate:=0"], "above 0"),
+        (["rate:=fast"], "expected a float"),
+        (["width:=0"], "at least 1x1"),
+        (["width:=64.5"], "expected a int"),
+        (["depth_holes:=2.0"], "between 0 and 1"),
+        (["reliability:=sometimes"], "best_effort, reliable"),
+        (["depth_encoding:=mono8"], "16UC1, 32FC1"),
+        (["stamp_jitter:=-1.0"], "must not be below 0"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_1(parameters: list[str], says: str) -> None:
+    options = [option for parameter in parameters for option in ("-p", parameter)]
+    process = RosProcess(MODULE, *options, domain=free_domain())
+    assert process.wait() == 1
+    lines = process.output.strip().splitlines()
+    assert len(lines) == 1, process.output
+    assert says in lines[0]
+
+
+def test_a_damaged_later_frame_ends_the_node_with_its_name(start: Any, recording: Path) -> None:
+    (recording / "frame-000002.color.png").write_bytes(b"broken")
+    run = start("source:=folder", f"folder:={recording}")
+    assert run.process.wait() == 1
+    assert "frame-000002.color.png' is not a readable image" in run.process.output
+    assert "Traceback" not in run.process.output
+
+
+def test_jitter_moves_the_depth_stamp_within_its_limit(start: Any) -> None:
+    run = start("width:=32", "height:=24", "stamp_jitter:=0.004", "rate:=50", "reliability:=reliable")
+    run.wait_for(20)
+    infos = set(stamps(run.info))
+    assert set(stamps(run.rgb)[:15]) <= infos
+    offsets = np.array(stamps(run.depth)[:15]) - np.array(stamps(run.rgb)[:15])
+    assert 0 < np.abs(offsets).max() <= 4_000_000
+    assert len(set(offsets)) > 5
+
+
+def test_holes_and_noise_reach_the_topics(start: Any) -> None:
+    run = start("width:=120", "height:=96", "depth_holes:=0.3", "pixel_noise:=6.0")
+    run.wait_for(2)
+    share = np.mean([(pixels(message, "<u2") == 0).mean() for message in run.depth])
+    assert 0.1 < share < 0.5
+
+
+@pytest.mark.parametrize("reliability", ["reliable", "best_effort"])
+def test_the_reliability_is_the_one_asked_for(start: Any, reliability: str) -> None:
+    run = start("width:=32", "height:=24", f"reliability:={reliability}")
+    run.wait_for(1)
+    for topic in ("/rgb/image", "/depth/image", "/rgb/camera_info"):
+        (publisher,) = run.peer.node.get_publishers_info_by_topic(topic)
+        assert publisher.qos_profile.reliability == ReliabilityPolicy[reliability.upper()]
+
+
+def test_a_namespace_moves_all_topics(start: Any) -> None:
+    run = start("width:=32", "height:=24", "frame_id:=left", namespace="/robot")
+    run.wait_for(1)
+    assert run.rgb[0].header.frame_id == "left"
+
+
+def test_stamps_increase(start: Any) -> None:
+    run = start("width:=32", "height:=24", "rate:=100")
+    run.wait_for(10)
+    taken = stamps(run.rgb)
+    assert taken == sorted(set(taken))
+
+
+def test_stamps_follow_simulated_time(start: Any) -> None:
+    run = start("width:=32", "height:=24", "rate:=10", "use_sim_time:=true")
+    clock = run.peer.node.create_publisher(Clock, "/clock", 10)
+
+    def tick(count: Iterator[int] = itertools.count(1000)) -> bool:  # noqa: B008
+        seconds, tenths = divmod(next(count), 10)
+        clock.publish(Clock(clock=Time(sec=seconds, nanosec=tenths * 100_000_000)))
+        time.sleep(0.05)
+        return len(run.rgb) >= 3
+
+    wait_until(tick, "frames in simulated time")
+    assert all(100 <= message.header.stamp.sec < 1000 for message in run.rgb)
+
+
+def test_a_whole_camera_image_arrives_through_the_package_s_profile(start: Any, shared: Path) -> None:
+    folder = shared / "data" / "kitchen_sequence"
+    if not folder.is_dir():
+        pytest.skip("needs data/kitchen_sequence")
+    run = start("source:=folder", f"folder:={folder}")
+    run.wait_for(5)
+    assert (run.rgb[0].width, run.rgb[0].height) == (640, 480)
+    assert run.info[0].k[0] == 585
+
+
+def test_the_profile_is_added_unless_the_user_has_chosen() -> None:
+    file = str(shared_file("config/fastdds_shm.xml"))
+    assert large_message_environment({}) == {"FASTDDS_DEFAULT_PROFILES_FILE": file}
+    assert large_message_environment({"ROS_DISTRO": "jazzy"}) == {"FASTRTPS_DEFAULT_PROFILES_FILE": file}
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"):
+        assert large_message_environment({name: "mine"}) == {}
+
+
+def test_fast_dds_accepts_the_profile_without_complaint(tmp_path: Path) -> None:
+    code = "import rclpy; rclpy.init(); rclpy.create_node('probe'); rclpy.shutdown()"
+    environment = {**os.environ, "FASTDDS_DEFAULT_PROFILES_FILE": str(shared_file("config/fastdds_shm.xml"))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "XML" not in done.stdout + done.stderr

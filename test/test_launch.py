@@ -1,0 +1,283 @@
+"""The launch file, its presets and what goes with them; real `ros2 launch` descriptions where launch_ros is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+yaml = pytest.importorskip("yaml", reason="needs PyYAML")
+
+LAUNCH_FILE = ROOT / "launch" / "segment.launch.py"
+HAS_LAUNCH = all(importlib.util.find_spec(name) for name in ("launch", "launch_ros"))
+needs_launch = pytest.mark.skipif(not HAS_LAUNCH, reason="needs launch_ros, which the package index does not carry")
+CAMERAS = yaml.safe_load((ROOT / "config" / "cameras.yaml").read_text())
+DRIVERS = sorted(set(CAMERAS) - {"sim", "folder"})
+
+
+def test_every_preset_names_its_topics_and_what_to_enable() -> None:
+    assert {"sim", "folder", "realsense", "orbbec", "zed", "oak", "azure_kinect"} == set(CAMERAS)
+    for preset in CAMERAS.values():
+        assert set(preset) == {"rgb", "depth", "camera_info", "enable"}
+        assert all(isinstance(value, str) and value for value in preset.values())
+
+
+@pytest.mark.parametrize("camera", DRIVERS)
+def test_a_driver_s_topics_are_absolute_and_distinct(camera: str) -> None:
+    topics = [CAMERAS[camera][name] for name in ("rgb", "depth", "camera_info")]
+    assert all(topic.startswith("/") and not topic.endswith("/") for topic in topics)
+    assert len(set(topics)) == 3
+
+
+def test_the_package_s_own_cameras_use_the_node_s_own_relative_names() -> None:
+    for camera in ("sim", "folder"):
+        names = [CAMERAS[camera][name] for name in ("rgb", "depth", "camera_info")]
+        assert names == ["rgb/image", "depth/image", "rgb/camera_info"]
+
+
+def test_the_default_parameters_are_those_of_a_node() -> None:
+    content = yaml.safe_load((ROOT / "config" / "segment.yaml").read_text())
+    ((name, section),) = content.items()
+    assert name in ("/**", "segmentation_node", "/**/segmentation_node")
+    assert "model" in section["ros__parameters"]
+
+
+def test_the_fast_dds_profile_has_shared_memory_for_images_and_udp() -> None:
+    root = ElementTree.parse(ROOT / "config" / "fastdds_shm.xml").getroot()
+    space = {"f": root.tag[1:].partition("}")[0]}
+    transports = {
+        transport.findtext("f:type", namespaces=space): transport
+        for transport in root.iterfind(".//f:transport_descriptor", space)
+    }
+    assert set(transports) == {"SHM", "UDPv4"}
+    assert int(transports["SHM"].findtext("f:segment_size", namespaces=space) or 0) == 16 * 2**20
+    used = {node.text for node in root.iterfind(".//f:userTransports/f:transport_id", space)}
+    assert used == {transport.findtext("f:transport_id", namespaces=space) for transport in transports.values()}
+
+
+def test_the_rviz_view_shows_camera_overlay_and_labels_best_effort() -> None:
+    manager = yaml.safe_load((ROOT / "rviz" / "segment.rviz").read_text())["Visualization Manager"]
+    images = {
+        display["Topic"]["Value"]: display["Topic"]["Reliability Policy"]
+        for display in manager["Displays"]
+        if display["Class"] == "rviz_default_plugins/Image"
+    }
+    assert set(images) == {"/rgb/image", "/segmentation/overlay", "/segmentation/color"}
+    assert set(images.values()) == {"Best Effort"}
+
+
+def visit(**given: str) -> list[Any]:
+    """What the launch file does for these arguments."""
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    entities = PythonLaunchDescriptionSource(str(LAUNCH_FILE)).get_launch_description(context).entities
+    return [produced for entity in entities for produced in entity.visit(context) or []]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """One node as its process would get it."""
+
+    namespace: str
+    remaps: dict[str, str]
+    parameters: dict[str, Any]
+
+
+def nodes(**given: str) -> dict[str, Launched]:
+    """Executable -> node, for all nodes that these arguments launch."""
+    from launch import LaunchContext
+
+    described = {}
+    for node in of_kind("Node", visit(**given)):
+        node._perform_substitutions(LaunchContext())
+        merged: dict[str, Any] = {}
+        for file, is_file in node._Node__expanded_parameter_arguments:
+            assert is_file
+            for section in yaml.safe_load(Path(file).read_text()).values():
+                merged.update(section["ros__parameters"])
+        remaps = dict(node.expanded_remapping_rules or [])
+        described[node.node_executable] = Launched(node.expanded_node_namespace, remaps, merged)
+    return described
+
+
+def of_kind(kind: str, entities: list[Any]) -> list[Any]:
+    return [entity for entity in entities if type(entity).__name__ == kind]
+
+
+@needs_launch
+def test_without_arguments_the_simulated_camera_is_segmented() -> None:
+    launched = nodes()
+    assert set(launched) == {"camera_node", "segmentation_node"}
+    assert launched["segmentation_node"].remaps == {}
+    assert launched["camera_node"].parameters["source"] == "sim"
+
+
+@needs_launch
+@pytest.mark.parametrize("camera", DRIVERS)
+def test_a_preset_remaps_every_transport_of_the_inputs(camera: str) -> None:
+    launched = nodes(camera=camera)
+    preset = CAMERAS[camera]
+    assert set(launched) == {"segmentation_node"}
+    assert launched["segmentation_node"].remaps == {
+        "rgb/image": preset["rgb"],
+        "rgb/image/compressed": preset["rgb"] + "/compressed",
+        "depth/image": preset["depth"],
+        "depth/image/compressedDepth": preset["depth"] + "/compressedDepth",
+        "rgb/camera_info": preset["camera_info"],
+    }
+
+
+@needs_launch
+def test_topics_alone_start_no_camera_and_camera_info_lies_beside_the_colour_image() -> None:
+    launched = nodes(rgb_topic="/cam/color/image", depth_topic="/cam/depth/image")
+    assert set(launched) == {"segmentation_node"}
+    renamed = launched["segmentation_node"].remaps
+    assert renamed["rgb/image"] == "/cam/color/image"
+    assert renamed["depth/image"] == "/cam/depth/image"
+    assert renamed["rgb/camera_info"] == "/cam/color/camera_info"
+
+
+@needs_launch
+def test_a_topic_given_overrides_the_preset_s() -> None:
+    launched = nodes(camera="realsense", depth_topic="/other/depth", camera_info_topic="/other/info")
+    renamed = launched["segmentation_node"].remaps
+    assert renamed["rgb/image"] == CAMERAS["realsense"]["rgb"]
+    assert (renamed["depth/image"], renamed["rgb/camera_info"]) == ("/other/depth", "/other/info")
+
+
+@needs_launch
+def test_only_what_is_given_overrides_the_parameter_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        yaml.safe_dump({"/**": {"ros__parameters": {"model": "a.safetensors", "backend": "torch", "slop": 0.5}}})
+    )
+    kept = nodes(camera="none", params_file=str(file))["segmentation_node"].parameters
+    assert kept == {"model": "a.safetensors", "backend": "torch", "slop": 0.5}
+    given = {"model": "007", "use_sim_time": "true", "image_transport": "compressed"}
+    changed = nodes(camera="none", params_file=str(file), **given)["segmentation_node"].parameters
+    assert changed == {
+        "model": "007",
+        "backend": "torch",
+        "slop": 0.5,
+        "use_sim_time": True,
+        "image_transport": "compressed",
+    }
+
+
+@needs_launch
+def test_a_namespace_reaches_both_nodes() -> None:
+    for launched in nodes(namespace="robot").values():
+        assert launched.namespace == "/robot"
+
+
+@needs_launch
+def test_a_recording_reaches_the_camera_node(tmp_path: Path) -> None:
+    launched = nodes(camera="folder", folder=str(tmp_path))
+    given = launched["camera_node"].parameters
+    assert (given["source"], given["folder"]) == ("folder", str(tmp_path))
+
+
+@needs_launch
+def test_the_fast_dds_profile_is_set_unless_refused_or_already_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    (action,) = of_kind("SetEnvironmentVariable", visit())
+    assert action.name[0].text == "FASTDDS_DEFAULT_PROFILES_FILE"
+    assert action.value[0].text.endswith("fastdds_shm.xml")
+    assert of_kind("SetEnvironmentVariable", visit(fastdds_profile="none")) == []
+    monkeypatch.setenv(names[0], "/mine.xml")
+    assert of_kind("SetEnvironmentVariable", visit()) == []
+
+
+@needs_launch
+def test_rviz_that_is_not_installed_is_said_and_the_rest_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ament_index_python.packages as packages
+
+    def absent(name: str) -> str:
+        raise packages.PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages, "get_package_prefix", absent)
+    entities = visit(rviz="true")
+    said = [str(entity.msg[0].text) for entity in of_kind("LogInfo", entities)]
+    assert any("rviz2 is not installed" in text for text in said)
+    assert len(of_kind("Node", entities)) == 2
+
+
+@needs_launch
+def test_rviz_follows_the_camera_and_the_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ament_index_python.packages as packages
+
+    monkeypatch.setattr(packages, "get_package_prefix", lambda name: "/somewhere")
+    renamed = nodes(rviz="true", camera="realsense", namespace="/robot/")["rviz2"].remaps
+    assert renamed["/rgb/image"] == CAMERAS["realsense"]["rgb"]
+    assert renamed["/segmentation/overlay"] == "/robot/segmentation/overlay"
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"camera": "folder"}, "needs folder:=PATH"),
+        ({"camera": "folder", "folder": "/no/such"}, "folder:=/no/such is not a folder"),
+        ({"camera": "realsense", "folder": "/tmp"}, "is for camera:=folder"),
+        ({"camera": "sim", "rgb_topic": "/a"}, "publishes its own topics"),
+        ({"params_file": "/no/such.yaml"}, "params_file:=/no/such.yaml is not a file"),
+        ({"fastdds_profile": "/no/such.xml"}, "neither package, none nor a file"),
+    ],
+)
+def test_a_mistake_is_one_sentence(given: dict[str, str], says: str) -> None:
+    with pytest.raises(RuntimeError, match=says):
+        visit(**given)
+
+
+def _ros2_launch(*arguments: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `ros2 launch asymformer_ros segment.launch.py`, ended with SIGINT after some seconds."""
+    command = [str(Path(sys.executable).with_name("ros2")), "launch", "asymformer_ros", "segment.launch.py", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+@pytest.fixture
+def installed() -> None:
+    if not Path(sys.executable).with_name("ros2").exists():
+        pytest.skip("needs ros2cli beside this Python")
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    if not any((Path(prefix) / "share/asymformer_ros/launch").is_dir() for prefix in prefixes if prefix):
+        pytest.skip("needs the package installed, not only its source tree")
+
+
+@needs_launch
+def test_show_args_lists_every_argument_with_a_description(installed: None) -> None:
+    done = _ros2_launch("--show-args")
+    assert done.returncode == 0
+    for name in ("camera", "rgb_topic", "depth_topic", "model", "rviz", "fastdds_profile", "params_file"):
+        assert f"'{name}':" in done.stdout
+    assert "no description given" not in done.stdout
+
+
+@needs_launch
+@pytest.mark.slow
+def test_ros2_launch_starts_both_nodes_and_ends_them_cleanly(installed: None) -> None:
+    done = _ros2_launch("model:=untrained", seconds=20)
+    assert "publishing the simulated room" in done.stdout
+    assert "segmenting /rgb/image and /depth/image" in done.stdout
+    assert done.stdout.count("process has finished cleanly") == 2, done.stdout
