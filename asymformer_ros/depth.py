@@ -35,6 +35,18 @@ def metres_from_float(depth: NDArray[np.float32]) -> NDArray[np.float32]:
     return metres
 
 
+def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pack (H, W) float32 metres, NaN where unknown, as (H, W, 2) uint8: whole millimetres, low byte first, 0 unknown.
+
+    Millimetres are rounded and held within 0..65535. It is what exported models take.
+    """
+    millimetres = depth * np.float32(1000)
+    np.fmax(millimetres, 0, out=millimetres)  # NaN, too, becomes 0
+    np.fmin(millimetres, 65535, out=millimetres)
+    np.rint(millimetres, out=millimetres)
+    return millimetres.astype("<u2").view(np.uint8).reshape(*depth.shape, 2)
+
+
 def decode_compressed_depth(data: NDArray[np.uint8], transport_format: str) -> NDArray[np.float32]:
     """Decode a compressedDepth payload to float32 metres, NaN where unknown.
 

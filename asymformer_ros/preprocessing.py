@@ -55,3 +55,21 @@ def resize_nearest(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[n
     if image.shape == size:
         return image
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+
+
+def normalize(
+    rgb: NDArray[np.uint8], depth: NDArray[np.float32], normalization: Normalization
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A frame as models take it that do no pre-processing themselves.
+
+    rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown, to (1, 3, h, w) and (1, 1, h, w) float32.
+    """
+    mean, std = (np.array(values, dtype=np.float32) * 255 for values in (normalization.rgb_mean, normalization.rgb_std))
+    colour = np.empty((1, 3, *depth.shape), dtype=np.float32)
+    for channel in range(3):
+        np.subtract(rgb[..., channel], mean[channel], out=colour[0, channel])
+        colour[0, channel] *= 1 / std[channel]
+    metres = np.nan_to_num(depth, nan=0.0)  # 0 m: unknown in training, too
+    metres -= np.float32(normalization.depth_mean)
+    metres *= np.float32(1 / normalization.depth_std)
+    return colour, metres[None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,13 +42,35 @@ def probabilities(bundle: ModelBundle) -> np.ndarray:
     return F.softmax(logits[0], dim=0).numpy()
 
 
+def write_export(bundle: ModelBundle, path: Path, outputs: str) -> None:
+    from asymformer_ros.engine.export import ExportOptions, export_model, write_model
+
+    write_model(export_model(bundle, ExportOptions(outputs=outputs)), path)
+
+
+def write_foreign(bundle: ModelBundle, path: Path, _: str) -> None:
+    """A file as the authors publish it: normalised images in, logits out, nothing said about it."""
+    images = (torch.zeros(1, 3, *SIZE), torch.zeros(1, 1, *SIZE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.utils.export(bundle.network.eval(), images, str(path), opset_version=17)
+
+
 class TestEveryBackend:
     """What the node relies on, whichever backend serves."""
 
-    @pytest.fixture(scope="class", params=["torch"])
-    def backend(self, request: pytest.FixtureRequest, bundle: ModelBundle) -> InferenceBackend:
-        assert request.param == "torch"
-        return torch_backend.TorchBackend(bundle, torch.device("cpu"), torch.float32)
+    @pytest.fixture(scope="class", params=["torch", "onnxruntime labels", "onnxruntime logits", "onnxruntime foreign"])
+    def backend(
+        self, request: pytest.FixtureRequest, bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory
+    ) -> InferenceBackend:
+        library, _, outputs = request.param.partition(" ")
+        if library == "torch":
+            return torch_backend.TorchBackend(bundle, torch.device("cpu"), torch.float32)
+        pytest.importorskip("onnx", reason="the onnxruntime backend needs onnx")
+        pytest.importorskip("onnxruntime", reason="the onnxruntime backend needs ONNX Runtime")
+        path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+        (write_foreign if outputs == "foreign" else write_export)(bundle, path, outputs)
+        return open_backend(library, str(path), "auto", lambda reason: None)
 
     def test_labels_and_confidence_are_the_softmax_maximum(
         self, backend: InferenceBackend, probabilities: np.ndarray
@@ -96,7 +119,7 @@ class TestEveryBackend:
             backend.infer(RGB[:32], DEPTH[:32])
 
     def test_it_names_itself_and_its_model(self, backend: InferenceBackend) -> None:
-        assert backend.name.split()[0] == "torch"
+        assert backend.name in ("torch cpu fp32", "onnxruntime cpu fp32")
         assert (backend.card.input_size, backend.card.label_set.name) == (SIZE, "nyuv2_40")
 
 
@@ -113,7 +136,8 @@ def test_auto_says_why_it_does_not_use_cuda() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "device", "told"), [("caffe", "cpu", "'caffe': expected one of auto, torch"), ("torch", "tpu", "'tpu'")]
+    ("choice", "device", "told"),
+    [("caffe", "cpu", "'caffe': expected one of auto, torch, onnxruntime"), ("torch", "tpu", "'tpu'")],
 )
 def test_an_unknown_choice_is_refused_by_name(choice: str, device: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):

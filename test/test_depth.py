@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asymformer_ros.depth import decode_compressed_depth, decode_rvl, metres_from_float, metres_from_millimetres
+from asymformer_ros.depth import (
+    decode_compressed_depth,
+    decode_rvl,
+    depth_bytes,
+    metres_from_float,
+    metres_from_millimetres,
+)
 from asymformer_ros.errors import FrameError
 
 HEADER = struct.pack("<iff", 0, 0.0, 0.0)
@@ -124,3 +130,20 @@ def test_a_damaged_rvl_stream_gives_an_error_or_an_image_but_never_another_excep
         stream[position] ^= data.draw(st.integers(1, 255))
     with contextlib.suppress(FrameError):
         assert decode_rvl(as_bytes(bytes(stream[: data.draw(st.integers(8, len(stream)))]))).shape == depth.shape
+
+
+@given(small_depth)
+def test_depth_bytes_are_the_millimetres_of_the_camera(millimetres: np.ndarray) -> None:
+    packed = depth_bytes(metres_from_millimetres(millimetres))
+    assert (packed.shape, packed.dtype) == ((*millimetres.shape, 2), np.uint8)
+    np.testing.assert_array_equal(packed[..., 0] + 256 * packed[..., 1].astype(np.uint16), millimetres)
+
+
+@pytest.mark.parametrize(
+    ("metres", "low_and_high"),
+    [(np.nan, (0, 0)), (1.0, (0xE8, 3)), (0.2564, (0, 1)), (0.0004, (0, 0)), (65.5351, (255, 255)), (1e9, (255, 255))],
+)
+def test_depth_bytes_are_rounded_and_held_within_two_bytes(metres: float, low_and_high: tuple[int, int]) -> None:
+    depth = np.full((1, 1), metres, dtype=np.float32)
+    assert tuple(depth_bytes(depth)[0, 0]) == low_and_high
+    np.testing.assert_array_equal(depth, np.full((1, 1), metres, dtype=np.float32))

@@ -13,20 +13,23 @@ ROOT = Path(__file__).parents[1] / "asymformer_ros"
 LAYERS = (
     {"errors"},
     {"frame", "intrinsics"},
-    {"depth", "labels", "preprocessing"},
+    {"depth", "labels", "postprocessing", "preprocessing"},
     {"model_card", "recording", "summary"},
-    {"network"},
+    {"network", "onnx_model"},
     {"bundle"},
     {"models"},
     {"backends"},
     {"segmenter", "simulation"},
+    {"engine"},
     {"node"},
     {"cli"},
 )
 """From the ground up; modules of one layer do not import each other."""
 
 HOMES = {
-    "torch": {"network", "bundle", "backends"},
+    "torch": {"network", "bundle", "backends", "engine"},
+    "onnx": {"onnx_model", "engine"},
+    "onnxruntime": {"backends"},
     "safetensors": {"network", "bundle"},
     "rclpy": {"node"},
     "sensor_msgs": {"node"},
@@ -80,7 +83,8 @@ def test_a_library_is_imported_only_where_it_belongs(module: Path) -> None:
 
 @pytest.mark.parametrize("module", ["asymformer_ros", "asymformer_ros.cli.main", "asymformer_ros.segmenter"])
 def test_what_everyone_imports_is_light(module: str) -> None:
-    code = f"import sys, {module}; print([name for name in ('torch', 'rclpy', 'scipy') if name in sys.modules])"
+    heavy = ("torch", "onnx", "onnxruntime", "rclpy", "scipy")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert answer.stdout.strip() == "[]"
 

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.model_card import ModelCard
 
-BACKENDS = ("auto", "torch")
+BACKENDS = ("auto", "torch", "onnxruntime")
 """What can be asked for."""
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -49,11 +49,31 @@ class InferenceBackend(Protocol):
 def open_backend(choice: str, model: str, device: str, log: Callable[[str], None]) -> InferenceBackend:
     """Load a model into the best backend that runs here, or the one that is asked for.
 
-    choice: one of BACKENDS. model: as for `open_model`. device: one of DEVICES. log: told why "auto" chose what it
-    chose. Raises BackendError where an explicit choice cannot run, CheckpointError where the model cannot be loaded.
+    choice: one of BACKENDS. model: a path to an .onnx file, or as for `open_model`. device: one of DEVICES. log: told
+    why "auto" chose what it chose. Raises BackendError where an explicit choice cannot run, CheckpointError where the
+    model cannot be loaded.
     """
     if choice not in BACKENDS:
         raise ConfigurationError(f"backend is '{choice}': expected one of {', '.join(BACKENDS)}")
+    is_onnx = model.endswith(".onnx")
+    if choice == "onnxruntime" or (choice == "auto" and is_onnx):
+        return _open_onnxruntime(model, device, log)
+    if is_onnx:
+        raise BackendError(
+            f"backend is '{choice}' but model '{model}' is an ONNX file: set backend to onnxruntime or auto, "
+            "or give the bundle that it was exported from"
+        )
     from asymformer_ros.backends.torch import TorchBackend
 
     return TorchBackend.open(model, device, log)
+
+
+def _open_onnxruntime(model: str, device: str, log: Callable[[str], None]) -> InferenceBackend:
+    if device == "cuda":
+        raise BackendError(
+            "device is 'cuda' but the onnxruntime backend runs on the CPU: set device to auto, or give the bundle "
+            "that the ONNX file was exported from to the torch backend"
+        )
+    from asymformer_ros.backends.onnxruntime import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend.open(model, log)

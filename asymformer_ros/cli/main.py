@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from asymformer_ros import __version__
-from asymformer_ros.cli import convert, demo, untrained
+from asymformer_ros.cli import convert, demo, export, untrained
 from asymformer_ros.errors import AsymformerError
 
 SUBCOMMANDS = (
     convert,
     demo,
+    export,
     untrained,
 )
 

@@ -24,8 +24,8 @@ class Lafs(nn.Module):
         average = x.mean(dim=(2, 3))  # (N, C)
         # Each factor of the product is divided by C, not the sum by C*C, which FP16 cannot hold.
         query = self.spatial(average) / width
-        similarity = torch.einsum("nchw,nc->nhw", x, query) / width
-        where = torch.sigmoid(similarity).unsqueeze(1)  # (N, 1, H, W)
+        similarity = query[:, None] @ x.flatten(2) / width  # (N, 1, H*W)
+        where = torch.sigmoid(similarity).unflatten(-1, x.shape[2:])  # (N, 1, H, W)
         which = torch.sigmoid(self.channel(average))[:, :, None, None]  # (N, C, 1, 1)
         return x * which * where
 
@@ -60,9 +60,9 @@ class Cma(nn.Module):
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention with values narrower than keys: padded to one width, for which there are fused kernels."""
+    """Attention with values narrower than keys: padded to one width, for which PyTorch has fused kernels."""
     missing = key.shape[-1] - value.shape[-1]
-    if missing <= 0:
+    if missing <= 0 or torch.onnx.is_in_onnx_export():
         return F.scaled_dot_product_attention(query, key, value)
     return F.scaled_dot_product_attention(query, key, F.pad(value, (0, missing)))[..., : value.shape[-1]]
 

@@ -1,0 +1,112 @@
+"""ONNX Runtime on the CPU: serves ONNX files, and needs no PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.backends import Prediction
+from asymformer_ros.depth import depth_bytes
+from asymformer_ros.errors import BackendError
+from asymformer_ros.model_card import ModelCard
+from asymformer_ros.onnx_model import OnnxModel, keep_outputs, load
+from asymformer_ros.postprocessing import classify
+from asymformer_ros.preprocessing import normalize
+
+try:
+    import onnxruntime
+except ImportError as error:  # pragma: no cover - needs an environment without ONNX Runtime
+    raise BackendError(
+        f"the onnxruntime backend needs ONNX Runtime, which cannot be imported here ({error}): "
+        "install it with `pip install onnxruntime`"
+    ) from error
+
+
+class OnnxRuntimeBackend:
+    """Serves an OnnxModel with ONNX Runtime.
+
+    A session computes all outputs of its graph, whichever are asked for. So a model that gives labels gets one
+    session without the confidence, and a second one when confidence is asked for the first time.
+    """
+
+    def __init__(self, model: OnnxModel) -> None:
+        if model.batch != 1:
+            raise BackendError(
+                f"{model.path} takes {model.batch} images at a time: "
+                "a camera gives one, export the model with `--batch 1`"
+            )
+        self.card: ModelCard = model.card
+        self.name = f"onnxruntime cpu {model.precision}"
+        self._model = model
+        self._sessions: dict[tuple[str, ...], Any] = {}
+
+    @classmethod
+    def open(cls, path: str, log: Callable[[str], None]) -> OnnxRuntimeBackend:
+        """Load an ONNX file and run it once.
+
+        Raises BackendError where it cannot run here, CheckpointError where it is no ONNX file that can be served.
+        """
+        if Path(path).suffix != ".onnx":
+            name = path or "BUNDLE"
+            raise BackendError(
+                f"backend is 'onnxruntime' but model '{path}' is no .onnx file: "
+                f"export it first with `asymformer export {name} {Path(name).stem}.onnx`"
+            )
+        backend = cls(OnnxModel.open(path))
+        if not backend.is_finite():
+            raise BackendError(f"model '{path}' answers with NaN or infinity: its weights are damaged")
+        log(f"{backend.name} serves {path}")
+        return backend
+
+    def is_finite(self) -> bool:
+        """Whether the answer to a plain test frame is finite everywhere: confidence is never 0 otherwise."""
+        height, width = self.card.input_size
+        ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
+        depth = np.linspace(0.3, 8.0, height * width, dtype=np.float32).reshape(height, width)
+        if self._model.gives_labels:
+            confidence = self.infer(ramp, depth, with_confidence=True).confidence
+            self._sessions.clear()  # the one with confidence may never be needed again
+            return confidence is not None and bool(confidence.all())
+        return bool(np.isfinite(self._run(self._model.outputs, ramp, depth)[0]).all())
+
+    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+        """See InferenceBackend."""
+        if rgb.shape[:2] != self.card.input_size or depth.shape != self.card.input_size:
+            raise BackendError(f"input is {rgb.shape} and {depth.shape}: expected {self.card.input_size}")
+        if not self._model.gives_labels:
+            logits = self._run(self._model.outputs, rgb, depth)[0]
+            return Prediction(*classify(logits[0], with_confidence=with_confidence))
+        names = self._model.outputs if with_confidence else self._model.outputs[:1]
+        labels, *confidence = (output[0] for output in self._run(names, rgb, depth))
+        return Prediction(labels, confidence[0] if confidence else None)
+
+    def close(self) -> None:
+        """See InferenceBackend."""
+        self._sessions.clear()
+
+    def _run(self, outputs: tuple[str, ...], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> list[Any]:
+        if self._model.takes_camera_images:
+            images = (np.ascontiguousarray(rgb)[None], depth_bytes(depth)[None])
+        else:
+            images = normalize(rgb, depth, self.card.normalization)  # type: ignore[assignment]
+        feeds = dict(zip((self._model.rgb, self._model.depth), images, strict=True))
+        try:
+            if outputs not in self._sessions:
+                self._sessions[outputs] = open_session(keep_outputs(load(self._model.path), outputs))
+            return self._sessions[outputs].run(list(outputs), feeds)
+        except (RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
+            raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
+
+
+def open_session(model: Any) -> Any:
+    """An onnxruntime.InferenceSession of an onnx.ModelProto, on the cores that this process may use."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.log_severity_level = 3  # errors: they are raised, too
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores alone between frames
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

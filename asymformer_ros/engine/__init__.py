@@ -1,0 +1,1 @@
+"""From a trained model to what serves it fastest: ONNX export, FP16 safety, engines."""

@@ -1,0 +1,170 @@
+"""What an ONNX file holds: one that this package exported, or the authors' own. Needs no PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.labels import LABEL_SET_NAMES, label_set
+from asymformer_ros.model_card import ModelCard
+from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+
+try:
+    import onnx
+except ImportError as error:  # pragma: no cover - needs an environment without ONNX
+    raise CheckpointError(
+        f"an ONNX model needs the package onnx, which cannot be imported here ({error}): "
+        "install it with `pip install onnx onnxruntime`"
+    ) from error
+
+FORMAT = "asymformer_onnx"
+VERSION = "1"
+
+CAMERA_INPUTS = ("rgb", "depth")
+LABEL_OUTPUTS = ("labels", "confidence")
+LOGITS_OUTPUT = "logits"
+
+Tensor = tuple[str, tuple[int, ...]]
+"""Type, such as "uint8", and shape; 0 stands for a dimension that is not fixed."""
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX file, its card, and how to feed it.
+
+    takes_camera_images: True: rgb (batch, H, W, 3) uint8 and depth (batch, H, W, 2) uint8 as `depth_bytes` packs it;
+    False: rgb (1, 3, H, W) and depth (1, 1, H, W) float32, normalised.
+    rgb, depth: names of the inputs. outputs: LABEL_OUTPUTS, each (batch, H, W) uint8, or the name of one output of
+    float logits (batch, C, H, W). sha256: of the file. model_sha256: of the ModelBundle that was exported, which
+    several files can have in common; of the file where no bundle is known. precision: "fp32" or "mixed".
+    """
+
+    path: Path
+    card: ModelCard
+    sha256: str
+    model_sha256: str
+    takes_camera_images: bool
+    rgb: str
+    depth: str
+    outputs: tuple[str, ...]
+    batch: int = 1
+    precision: str = "fp32"
+
+    @property
+    def gives_labels(self) -> bool:
+        """Whether labels and confidence come out; otherwise it is logits."""
+        return self.outputs == LABEL_OUTPUTS
+
+    @staticmethod
+    def open(path: str | Path) -> OnnxModel:
+        """Read a file's description. Raises CheckpointError where it is no ONNX file that this package can feed."""
+        return describe(Path(path), load(path))
+
+
+def load(path: str | Path) -> Any:
+    """The onnx.ModelProto of a file. Raises CheckpointError where there is none."""
+    try:
+        return onnx.load(str(path))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path} does not exist: make it from a model bundle with `asymformer export BUNDLE {path}`"
+        ) from None
+    except Exception as error:  # protobuf's own, which differs between its versions
+        raise CheckpointError(f"{path} is no readable ONNX file: {error}") from error
+
+
+def keep_outputs(model: Any, names: Collection[str]) -> Any:
+    """Take from a ModelProto the outputs that are not named and all that only they need; returns the same object."""
+    graph, needed = model.graph, set(names)
+    nodes = []
+    for node in reversed(graph.node):  # they are in topological order
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    kept = [value for value in graph.output if value.name in names]
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    for field, values in ((graph.node, nodes[::-1]), (graph.output, kept), (graph.initializer, weights)):
+        del field[:]
+        field.extend(values)
+    return model
+
+
+def describe(path: Path, model: Any) -> OnnxModel:
+    """Description of a ModelProto that was read from `path`. Raises CheckpointError as `OnnxModel.open` does."""
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = {value.name: _tensor(value) for value in model.graph.input if value.name not in weights}
+    outputs = {value.name: _tensor(value) for value in model.graph.output}
+    if metadata.get("format") == FORMAT:
+        return _exported(path, sha256, metadata, inputs, outputs)
+    return _foreign(path, sha256, inputs, outputs)
+
+
+def _exported(
+    path: Path, sha256: str, metadata: Mapping[str, str], inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
+) -> OnnxModel:
+    if metadata.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} is an export of version {metadata.get('version')}, this package reads version {VERSION}: "
+            "update the package, or export the bundle again"
+        )
+    try:
+        card = ModelCard.from_json(json.loads(metadata["card"]))
+        return OnnxModel(
+            path=path,
+            card=card,
+            sha256=sha256,
+            model_sha256=metadata["model_sha256"],
+            takes_camera_images=True,
+            rgb=CAMERA_INPUTS[0],
+            depth=CAMERA_INPUTS[1],
+            outputs=tuple(outputs),
+            batch=inputs[CAMERA_INPUTS[0]][1][0],
+            precision=metadata["precision"],
+        )
+    except (KeyError, ValueError, ConfigurationError) as error:
+        raise CheckpointError(f"{path} has metadata that this version cannot read: {error}") from error
+
+
+def _foreign(path: Path, sha256: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> OnnxModel:
+    """The authors' layout: two normalised float inputs, told apart by their channels, and logits of full size."""
+    channels = {shape[1]: name for name, (kind, shape) in inputs.items() if kind == "float32" and len(shape) == 4}
+    shapes = {shape[2:] for _, shape in inputs.values() if len(shape) == 4 and shape[0] == 1}
+    logits = [(name, shape) for name, (kind, shape) in outputs.items() if kind == "float32" and len(shape) == 4]
+    if len(inputs) != 2 or set(channels) != {1, 3} or len(shapes) != 1 or len(outputs) != 1 or len(logits) != 1:
+        raise _not_fed(path, inputs, outputs)
+    size = shapes.pop()
+    name, shape = logits[0]
+    if 0 in size or shape[2:] != size:
+        raise _not_fed(path, inputs, outputs)
+    labels = {len(label_set(known)): label_set(known) for known in LABEL_SET_NAMES}
+    if shape[1] not in labels:
+        raise CheckpointError(
+            f"{path} has {shape[1]} classes and no label set: without one it can have {', '.join(map(str, labels))}. "
+            "Make a bundle of the checkpoint with `asymformer convert --label-set`, and export that"
+        )
+    known, (height, width) = labels[shape[1]], size
+    try:
+        card = ModelCard(path.stem, known, PUBLISHED_NORMALIZATION, (height, width), f"read from {path.name}")
+    except ConfigurationError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return OnnxModel(path, card, sha256, sha256, False, channels[3], channels[1], (name,))
+
+
+def _tensor(value: Any) -> Tensor:
+    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+    return kind, tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _not_fed(path: Path, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> CheckpointError:
+    came = ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in (*inputs.items(), *outputs.items()))
+    return CheckpointError(
+        f"{path} has the inputs and outputs {came}: expected a file of `asymformer export`, or float32 inputs "
+        "(1, 3, H, W) and (1, 1, H, W) and one output of float32 logits (1, classes, H, W), all sizes fixed"
+    )
