@@ -31,6 +31,8 @@ HOMES = {
     "onnx": {"onnx_model", "engine"},
     "onnxruntime": {"backends"},
     "safetensors": {"network", "bundle"},
+    "tensorrt": {"engine"},
+    "tensorrt_rtx": {"engine"},
     "rclpy": {"node"},
     "sensor_msgs": {"node"},
     "std_msgs": {"node"},

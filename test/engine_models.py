@@ -1,0 +1,27 @@
+"""ONNX files to build engines of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+from onnx import TensorProto, helper, numpy_helper
+
+
+def write_tiny(path: Path, *, half: bool = False, channels: int = 8) -> Path:
+    """One convolution and a ReLU, (1, 3, 32, 32) to (1, channels, 32, 32), in FP32 or FP16."""
+    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    weight = np.ones((channels, 3, 3, 3), np.float16 if half else np.float32) / 27
+    nodes = [
+        helper.make_node("Conv", ["x", "weight"], ["y"], name="/conv/Conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["y"], ["z"], name="/relu/Relu"),
+    ]
+    inputs = [helper.make_tensor_value_info("x", kind, (1, 3, 32, 32))]
+    outputs = [helper.make_tensor_value_info("z", kind, (1, channels, 32, 32))]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, [numpy_helper.from_array(weight, "weight")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path

@@ -1,0 +1,180 @@
+"""Building in a child process, with TensorRT-RTX, which builds without a GPU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+from engine_models import write_tiny
+
+from asymformer_ros.bundle import ModelBundle
+from asymformer_ros.engine.build import Progress, Watch, build_plan
+from asymformer_ros.engine.driver import NoGpu, probe_gpu
+from asymformer_ros.engine.export import export_model, write_model
+from asymformer_ros.engine.options import BuildOptions
+from asymformer_ros.errors import BackendError
+from asymformer_ros.models import open_model
+
+FP32 = BuildOptions("tensorrt_rtx", "fp32")
+FP16 = BuildOptions("tensorrt_rtx", "fp16")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small network, as it is exported for cameras."""
+    return _exported(open_model("untrained"), tmp_path_factory.mktemp("small") / "small.onnx")
+
+
+def _exported(bundle: ModelBundle, path: Path) -> Path:
+    write_model(export_model(bundle), path)
+    return path
+
+
+def _child() -> psutil.Process:
+    (child,) = [process for process in psutil.Process().children() if "build_child" in " ".join(process.cmdline())]
+    return child
+
+
+def _only_the_model_is_left(folder: Path) -> bool:
+    return [path.suffix for path in folder.iterdir()] == [".onnx"]
+
+
+def test_a_plan_is_written_and_described(tiny: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    result = build_plan(tiny, tmp_path / "tiny.plan", FP32, Watch(on_progress=seen.append))
+    assert (tmp_path / "tiny.plan").stat().st_size > 1000
+    assert result.inputs == (("x", (1, 3, 32, 32), "FLOAT"),)
+    assert result.outputs == (("z", (1, 8, 32, 32), "FLOAT"),)
+    assert result.version
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.onnx", "tiny.plan"]
+    assert [step.phase for step in seen][:2] == ["Parsing tiny.onnx", "Building engine"]
+    assert all(0 <= step.done <= step.total for step in seen)
+    assert [step.seconds for step in seen] == sorted(step.seconds for step in seen)
+
+
+def test_precisions_are_asked_of_the_engine_only_where_there_is_a_gpu(tiny: Path, tmp_path: Path) -> None:
+    if not isinstance(probe_gpu(), NoGpu):
+        pytest.skip("there is a GPU here")
+    result = build_plan(tiny, tmp_path / "tiny.plan", FP32)
+    assert result.precisions is None
+    assert result.fp32_convolutions is None
+
+
+def test_a_half_graph_is_built_in_half(tmp_path: Path) -> None:
+    model = write_tiny(tmp_path / "half.onnx", half=True)
+    assert build_plan(model, tmp_path / "half.plan", FP16).outputs == (("z", (1, 8, 32, 32), "HALF"),)
+
+
+@pytest.mark.parametrize(
+    ("half", "options", "told"),
+    [(False, FP16, "precision is fp16, but 0 of 1"), (True, FP32, "precision is fp32, but 1 of 1")],
+)
+def test_a_graph_of_another_precision_is_refused(tmp_path: Path, half: bool, options: BuildOptions, told: str) -> None:
+    model = write_tiny(tmp_path / "model.onnx", half=half)
+    with pytest.raises(BackendError, match=told):
+        build_plan(model, tmp_path / "model.plan", options)
+    assert _only_the_model_is_left(tmp_path)
+
+
+def test_a_file_that_is_no_onnx_is_an_error_of_the_parser(tmp_path: Path) -> None:
+    (tmp_path / "noise.onnx").write_bytes(os.urandom(1000))
+    with pytest.raises(BackendError, match=r"noise.onnx cannot be parsed .*ERROR"):
+        build_plan(tmp_path / "noise.onnx", tmp_path / "noise.plan", FP32)
+    assert _only_the_model_is_left(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"none.onnx does not exist"):
+        build_plan(tmp_path / "none.onnx", tmp_path / "none.plan", FP32)
+
+
+def test_tensorrt_without_a_driver_is_refused_before_it_is_touched(tiny: Path, tmp_path: Path) -> None:
+    if not isinstance(probe_gpu(), NoGpu):
+        pytest.skip("there is a GPU here")
+    with pytest.raises(BackendError, match="TensorRT builds only where its engine is to run, and there is no NVIDIA"):
+        build_plan(tiny, tmp_path / "tiny.plan", BuildOptions("tensorrt", "fp32"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_crash_of_the_builder_names_signal_and_phase(small: Path, tmp_path: Path, number: signal.Signals) -> None:
+    def crash(progress: Progress) -> None:
+        if progress.phase == "Building engine":
+            _child().send_signal(number)
+
+    with pytest.raises(BackendError, match=rf"process ended by {number.name} in '[A-Z].*'") as caught:
+        build_plan(small, tmp_path / "small.plan", FP32, Watch(on_progress=crash))
+    assert ("not enough memory?" in str(caught.value)) is (number == signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cancelling_ends_the_child_at_once_and_leaves_nothing(small: Path, tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def cancelled() -> bool:
+        pids.append(_child().pid)
+        return len(pids) > 3
+
+    start = time.monotonic()
+    with pytest.raises(BackendError, match="was cancelled"):
+        build_plan(small, tmp_path / "small.plan", FP32, Watch(cancelled=cancelled))
+    assert time.monotonic() - start < 3
+    assert not psutil.pid_exists(pids[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_takes_too_long_is_ended(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"took longer than 0 s.*allow it more time"):
+        build_plan(small, tmp_path / "small.plan", FP32, Watch(timeout=0.3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_child_ends_with_its_parent(small: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, sys, psutil; from pathlib import Path\n"
+        "from asymformer_ros.engine.build import Watch, build_plan\n"
+        "from asymformer_ros.engine.options import BuildOptions\n"
+        "def die(progress):\n"
+        "    if progress.phase == 'Building engine':\n"
+        "        print(psutil.Process().children()[0].pid, flush=True)\n"
+        "        os._exit(9)\n"
+        "build_plan(Path(sys.argv[1]), Path(sys.argv[2]), BuildOptions('tensorrt_rtx', 'fp32'), Watch(die))\n"
+    )
+    program = [sys.executable, "-c", code, str(small), str(tmp_path / "small.plan")]
+    answer = subprocess.run(program, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert answer.returncode == 9
+    end = time.monotonic() + 10
+    while psutil.pid_exists(int(answer.stdout)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(int(answer.stdout)) or psutil.Process(int(answer.stdout)).status() == "zombie"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_small_network_is_built(small: Path, tmp_path: Path) -> None:
+    result = build_plan(small, tmp_path / "small.plan", FP32)
+    assert {name: (shape, kind) for name, shape, kind in result.inputs} == {
+        "rgb": ((1, 256, 320, 3), "UINT8"),
+        "depth": ((1, 256, 320, 2), "UINT8"),
+    }
+    assert {name: kind for name, _, kind in result.outputs} == {"labels": "UINT8", "confidence": "UINT8"}
+
+
+@pytest.mark.slow
+def test_the_published_network_is_built(tmp_path: Path) -> None:
+    model = _exported(open_model("untrained_full"), tmp_path / "full.onnx")
+    result = build_plan(model, tmp_path / "full.plan", FP32)
+    assert (tmp_path / "full.plan").stat().st_size > 60e6
+    assert result.layers > 100
