@@ -1,0 +1,151 @@
+"""Where engines are kept: one folder per model, precision and builder, holding `engine.plan` and `manifest.json`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
+from asymformer_ros.errors import BackendError, ConfigurationError
+
+PLAN, MANIFEST, LOCK = "engine.plan", "manifest.json", "lock"
+
+_WAIT = 0.2  # seconds between two tries for the lock
+_REMIND = 30.0  # seconds after which waiting is told again
+
+
+def default_folder() -> Path:
+    """$XDG_CACHE_HOME/asymformer_ros/engines, ~/.cache/... where that is not set (it must be absolute)."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (home if home.is_absolute() else Path.home() / ".cache") / "asymformer_ros" / "engines"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine on disk."""
+
+    plan: Path
+    manifest: EngineManifest
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Why what is in the cache cannot be used: a sentence for each reason. Empty where there is nothing."""
+
+    reasons: tuple[str, ...] = ()
+
+
+class EngineCache:
+    """A folder of engines that several processes may use at once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_folder()
+
+    def slot(self, identity: EngineIdentity) -> Path:
+        """The folder of an engine: it stays the same when TensorRT, GPU or options change."""
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", identity.model_name).strip(".") or "model"
+        return self.folder / f"{name}-{identity.model_sha256[:12]}-{identity.precision}-{identity.builder}"
+
+    def find(self, identity: EngineIdentity, *, verified: bool = True) -> Engine | Stale:
+        """The engine that is exactly what is wanted and undamaged; verified: and that has passed its verification."""
+        slot = self.slot(identity)
+        if not (slot / MANIFEST).is_file():
+            return Stale()
+        try:
+            manifest = EngineManifest.from_json((slot / MANIFEST).read_text())
+            damage = _damage(slot / PLAN, manifest)
+        except (OSError, ValueError) as error:
+            return Stale((f"its manifest cannot be read: {error}",))
+        reasons = (*differences(identity, manifest.identity), *damage)
+        if verified and (manifest.verification is None or not manifest.verification.passed):
+            reasons = (*reasons, "the engine was never verified: it was built without a GPU to run it on")
+        return Stale(reasons) if reasons else Engine(slot / PLAN, manifest)
+
+    @contextmanager
+    def locked(
+        self, identity: EngineIdentity, log: Callable[[str], None], cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[Path]:
+        """The slot's folder, for this process alone. Waits, and says so, while another one has it.
+
+        Raises ConfigurationError where the cache cannot be written, BackendError where `cancelled` says so meanwhile.
+        """
+        slot = self.slot(identity)
+        with writable(slot):
+            file = (slot / LOCK).open("w")
+        with file:
+            _acquire(file.fileno(), slot, log, cancelled)
+            yield slot
+
+    def store(self, slot: Path, plan: Path, manifest: EngineManifest) -> Engine:
+        """Put a built plan, a file in the slot, in place; only while the slot is locked.
+
+        The old manifest goes first and the new one comes last: an interruption leaves no engine, never a mixed one.
+        """
+        with writable(slot):
+            (slot / MANIFEST).unlink(missing_ok=True)
+            os.replace(plan, slot / PLAN)
+            beside = slot / f".{MANIFEST}.{os.getpid()}.tmp"
+            beside.write_text(manifest.to_json())
+            os.replace(beside, slot / MANIFEST)
+        return Engine(slot / PLAN, manifest)
+
+    def contents(self) -> tuple[Engine, ...]:
+        """All engines whose manifest can be read, by name. What they are worth here is for `find` to say."""
+        engines = []
+        for manifest in sorted(self.folder.glob(f"*/{MANIFEST}")):
+            try:
+                engines.append(Engine(manifest.with_name(PLAN), EngineManifest.from_json(manifest.read_text())))
+            except (OSError, ValueError):
+                continue  # `find` says what is wrong with it, when it is wanted
+        return tuple(engines)
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[Path]:
+    """Make a folder for writing in; any failure to write names it and what to change."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise ConfigurationError(
+            f"the engine cache {folder} cannot be written ({error.strerror or error}): choose another folder with the "
+            "parameter `engine_cache` or the option `--cache`"
+        ) from error
+
+
+def sweep(slot: Path) -> None:
+    """Remove what killed builds left; only while the slot is locked."""
+    for leftover in slot.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def _damage(plan: Path, manifest: EngineManifest) -> tuple[str, ...]:
+    if not plan.is_file():
+        return ("its plan is missing",)
+    size = plan.stat().st_size
+    if size != manifest.plan_bytes:
+        return (f"its plan has {size} bytes instead of {manifest.plan_bytes}",)
+    if file_sha256(plan) != manifest.plan_sha256:
+        return ("its plan is damaged: the hash is another one",)
+    return ()
+
+
+def _acquire(descriptor: int, slot: Path, log: Callable[[str], None], cancelled: Callable[[], bool]) -> None:
+    start, told = monotonic(), -_REMIND
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = monotonic() - start
+        if waited - told >= _REMIND:
+            told = waited
+            log(f"another process builds {slot.name}: waiting for it ({waited:.0f} s)")
+        if cancelled():
+            raise BackendError(f"waiting for {slot.name} was cancelled")
+        sleep(_WAIT)

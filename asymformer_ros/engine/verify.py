@@ -1,0 +1,121 @@
+"""An engine is trusted only after it has answered like FP32: the rule, and what happens where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.errors import BackendError
+
+MIN_AGREEMENT = 0.995
+"""Share of pixels, in each golden frame, that must have the label of the FP32 network."""
+
+Built = TypeVar("Built")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How an engine's answers compare with FP32.
+
+    agreement: share of equal labels in the worst frame, 0..1. finite: whether no answer has NaN or infinity.
+    fp32_convolutions: how many convolutions of an engine of lower precision compute in FP32, None where not known.
+    """
+
+    frames: int
+    agreement: float
+    finite: bool
+    fp32_convolutions: int | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why the engine must not serve, "" where it may."""
+        if not self.finite:
+            return "its answers have NaN or infinity"
+        if self.frames == 0:
+            return "there was no golden frame to verify it with"
+        if self.agreement < MIN_AGREEMENT:
+            return (
+                f"only {self.agreement:.2%} of its labels in the worst of {self.frames} frames are those of FP32: "
+                f"expected {MIN_AGREEMENT:.1%}"
+            )
+        return ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.problem
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Verification:
+        """Inverse of `to_json`. Raises KeyError or TypeError."""
+        return Verification(**data)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says to one frame: labels (h, w) uint8, and the logits or confidence, any shape, where known."""
+
+    labels: NDArray[np.uint8]
+    values: NDArray[Any] | None = None
+
+
+def verify(expected: Sequence[Answer], got: Sequence[Answer], fp32_convolutions: int | None = None) -> Verification:
+    """Compare the engine's answers with those of FP32 to the same frames.
+
+    Raises BackendError where their number or size differs: then it is not the same model.
+    """
+    if len(expected) != len(got):
+        raise BackendError(f"the engine answered {len(got)} of {len(expected)} golden frames")
+    shares = [_agreement(reference.labels, answer.labels) for reference, answer in zip(expected, got, strict=True)]
+    finite = all(answer.values is None or bool(np.isfinite(answer.values).all()) for answer in got)
+    return Verification(len(shares), min(shares, default=0.0), finite, fp32_convolutions)
+
+
+def _agreement(expected: NDArray[np.uint8], got: NDArray[np.uint8]) -> float:
+    if expected.shape != got.shape:
+        raise BackendError(f"the engine gives labels of size {got.shape}, expected {expected.shape}: another model?")
+    return float(np.mean(expected == got))
+
+
+@dataclass(frozen=True)
+class Rung(Generic[Built]):
+    """Where a climb down ended: what was built, its precision, what was found (None where nothing could be run)."""
+
+    precision: str
+    built: Built
+    verification: Verification | None
+    notes: tuple[str, ...] = ()
+
+
+def climb_down(
+    precisions: Sequence[str],
+    build: Callable[[str], Built],
+    verify_built: Callable[[str, Built], Verification | None],
+    log: Callable[[str], None],
+) -> Rung[Built]:
+    """Build in the first precision, and in the next one for as long as the engine fails its verification.
+
+    precisions: from the fastest to the safest. build, verify_built: given the precision; verify_built answers None where there is no GPU to run the engine on.
+    Raises BackendError where even the last one fails; what `build` raises goes through.
+    """
+    notes: list[str] = []
+    for precision in precisions:
+        built = build(precision)
+        verification = verify_built(precision, built)
+        if verification is not None and verification.fp32_convolutions and precision == "fp16":
+            notes.append(f"{verification.fp32_convolutions} convolutions of the fp16 engine compute in FP32")
+            log(notes[-1])
+        if verification is None or verification.passed:
+            return Rung(precision, built, verification, tuple(notes))
+        notes.append(f"{precision} engine refused: {verification.problem}")
+        log(notes[-1])
+    raise BackendError(
+        f"no engine of this model can be trusted here ({'; '.join(notes)}): serve with torch or onnxruntime, and "
+        "try another TensorRT version"
+    )
