@@ -1,4 +1,4 @@
-"""The cache of engines: what is used again, what is stale and why, two processes, and folders that cannot be written."""
+"""The cache of engines: what is used again, what is stale and why, two processes, folders not to write in."""
 
 from __future__ import annotations
 

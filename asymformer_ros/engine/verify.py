@@ -101,7 +101,8 @@ def climb_down(
 ) -> Rung[Built]:
     """Build in the first precision, and in the next one for as long as the engine fails its verification.
 
-    precisions: from the fastest to the safest. build, verify_built: given the precision; verify_built answers None where there is no GPU to run the engine on.
+    precisions: from the fastest to the safest. build, verify_built: given the precision; verify_built answers None
+    where there is no GPU to run the engine on.
     Raises BackendError where even the last one fails; what `build` raises goes through.
     """
     notes: list[str] = []
