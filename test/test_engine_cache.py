@@ -84,6 +84,7 @@ def test_an_empty_cache_has_no_reasons(cache: EngineCache) -> None:
         ({"compute_capability": "7.2"}, "the engine is for compute capability 8.7, now it is 7.2"),
         ({"workspace_mib": 512}, "the engine was built with a workspace in MiB of 1024, now it is 512"),
         ({"pinned": ("/a", "/b")}, "the engine keeps in FP32 none, now it is 2 layers"),
+        ({"package_version": "99.0"}, ", now it is 99.0"),
         ({"model_sha256": "a" * 12 + "b" * 52}, "the model has changed: the engine is of the model with hash aaaa"),
     ],
 )

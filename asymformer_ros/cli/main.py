@@ -7,13 +7,16 @@ import sys
 from collections.abc import Sequence
 
 from asymformer_ros import __version__
-from asymformer_ros.cli import convert, demo, export, untrained
+from asymformer_ros.cli import build_engine, convert, demo, doctor, export, precision, untrained
 from asymformer_ros.errors import AsymformerError
 
 SUBCOMMANDS = (
+    build_engine,
     convert,
     demo,
+    doctor,
     export,
+    precision,
     untrained,
 )
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asymformer_ros import __version__
 from asymformer_ros.engine.verify import Verification
 
 FORMAT = "asymformer_engine"
@@ -20,7 +21,8 @@ class EngineIdentity:
     """All that an engine depends on; where one thing differs, the engine cannot be used.
 
     model_name: for people. model_sha256: of the model, however it is stored. precision: that was asked for.
-    shapes: of inputs, by name. gpu, compute_capability: "" where it was built without a GPU.
+    shapes: of inputs, by name. gpu, compute_capability: "" where it was built without a GPU. package_version: of this
+    package, whose export the engine is built of.
     """
 
     model_name: str
@@ -33,6 +35,7 @@ class EngineIdentity:
     compute_capability: str = ""
     workspace_mib: int = 1024
     pinned: tuple[str, ...] = ()
+    package_version: str = __version__
 
     def to_json(self) -> dict[str, object]:
         return {**asdict(self), "shapes": {name: list(shape) for name, shape in self.shapes.items()}}
@@ -104,6 +107,7 @@ _SENTENCES = {
     "compute_capability": "the engine is for compute capability",
     "workspace_mib": "the engine was built with a workspace in MiB of",
     "pinned": "the engine keeps in FP32",
+    "package_version": "the engine was made by asymformer_ros",
 }
 
 

@@ -1,0 +1,127 @@
+"""What an engine is built of: the ONNX graph of a model in the form that a builder and a precision need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asymformer_ros.engine.api import Library
+from asymformer_ros.engine.cleanup import simplify
+from asymformer_ros.engine.mixed import to_mixed
+from asymformer_ros.engine.options import BuildOptions
+from asymformer_ros.engine.precision import FP32_OPS, PREFIX
+from asymformer_ros.engine.provide import EngineRequest, Source
+from asymformer_ros.engine.report import PrecisionReport
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.onnx_model import CAMERA_INPUTS, OnnxModel, load
+
+
+def engine_request(model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path) -> EngineRequest:
+    """The request for an engine of a bundle, an ONNX file (.onnx) or an untrained network.
+
+    folder: for the ONNX files that are made on the way. Raises CheckpointError where the model cannot be loaded,
+    ConfigurationError where model, precision and report do not belong together.
+    """
+    return (
+        _of_onnx(model, options, report, folder)
+        if model.endswith(".onnx")
+        else _of_bundle(model, options, report, folder)
+    )
+
+
+def precisions_to_try(requested: str, report: PrecisionReport | None) -> tuple[str, ...]:
+    """From the requested precision down to FP32; mixed only with the report that says what stays in FP32."""
+    if requested == "mixed" and report is None:
+        raise ConfigurationError(
+            "mixed precision needs a report of the layers that stay in FP32: make one with "
+            "`asymformer precision MODEL -o precision.json` and give it with `--report precision.json`"
+        )
+    order = ("fp16", "mixed", "fp32") if report else ("fp16", "fp32")
+    return order[order.index(requested) :]
+
+
+def _of_bundle(model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path) -> EngineRequest:
+    from asymformer_ros.engine.export import export_model  # PyTorch: a robot with an ONNX file has no need of it
+    from asymformer_ros.models import open_model
+
+    bundle = open_model(model)
+    _check_report(report, bundle.sha256)
+    shape = (1, *bundle.card.input_size)
+    return EngineRequest(
+        model_name=bundle.card.name,
+        model_sha256=bundle.sha256,
+        shapes=dict(zip(CAMERA_INPUTS, ((*shape, 3), (*shape, 2)), strict=True)),
+        source=_Sources(lambda: export_model(bundle), report, folder).make,
+        options=_with_report(options, report),
+        precisions=precisions_to_try(options.precision, report),
+    )
+
+
+def _of_onnx(model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path) -> EngineRequest:
+    description = OnnxModel.open(model)
+    if description.precision != "fp32":
+        raise ConfigurationError(
+            f"{model} is in {description.precision} precision already: give the bundle, or its export in fp32, and the "
+            "engine gets its precision from `--precision` and `--report`"
+        )
+    _check_report(report, description.model_sha256)
+    return EngineRequest(
+        model_name=description.path.stem,
+        model_sha256=description.sha256,
+        shapes=_shapes(description),
+        source=_Sources(lambda: simplify(load(model)), report, folder).make,
+        options=_with_report(options, report),
+        precisions=precisions_to_try(options.precision, report),
+    )
+
+
+class _Sources:
+    """Makes the ONNX files as they are asked for; the model is exported at most once."""
+
+    def __init__(self, export: Callable[[], Any], report: PrecisionReport | None, folder: Path) -> None:
+        self._export, self._folder = export, folder
+        self._reported = report.fp32_layers if report else ()
+        self._model: Any = None
+
+    def make(self, library: Library, precision: str) -> Source:
+        """A typed graph where the builder keeps the graph's precision; names of FP32 nodes where it chooses itself."""
+        if self._model is None:
+            self._model = self._export()
+        reported = self._reported if precision == "mixed" else ()
+        if library.precision_in_graph:
+            model = self._model if precision == "fp32" else to_mixed(self._model, reported)
+            return Source(self._write(model, precision))
+        always = [node.name for node in self._model.graph.node if node.op_type in FP32_OPS or _is_prefix(node.name)]
+        pinned = () if precision == "fp32" else (*always, *(name for name in reported if name not in always))
+        return Source(self._write(self._model, "fp32"), pinned)
+
+    def _write(self, model: Any, precision: str) -> Path:
+        path = self._folder / f"{precision}.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+
+def _shapes(model: OnnxModel) -> dict[str, tuple[int, ...]]:
+    height, width = model.card.input_size
+    if model.takes_camera_images:
+        return {model.rgb: (model.batch, height, width, 3), model.depth: (model.batch, height, width, 2)}
+    return {model.rgb: (model.batch, 3, height, width), model.depth: (model.batch, 1, height, width)}
+
+
+def _with_report(options: BuildOptions, report: PrecisionReport | None) -> BuildOptions:
+    """The report's layers are part of what the engine depends on, even while an FP16 engine serves."""
+    return replace(options, pinned=report.fp32_layers if report else ())
+
+
+def _check_report(report: PrecisionReport | None, model_sha256: str) -> None:
+    if report is not None and report.model != model_sha256:
+        raise ConfigurationError(
+            f"the precision report is of model {report.model[:12]}, this one is {model_sha256[:12]}: "
+            "make one of this model with `asymformer precision`"
+        )
+
+
+def _is_prefix(name: str) -> bool:
+    return name.startswith(PREFIX)

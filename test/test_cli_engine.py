@@ -1,0 +1,229 @@
+"""`asymformer build-engine` and `asymformer doctor`, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from asymformer_ros.cli import doctor
+from asymformer_ros.cli.build_engine import Display, describe
+from asymformer_ros.cli.main import main
+from asymformer_ros.engine.build import Progress
+from asymformer_ros.engine.cache import Engine, EngineCache
+from asymformer_ros.engine.driver import GpuInfo, probe_gpu
+from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest
+from asymformer_ros.engine.verify import Verification
+
+ROOT = Path(__file__).resolve().parents[1]
+needs_no_gpu = pytest.mark.skipif(isinstance(probe_gpu(), GpuInfo), reason="there is a GPU here")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small network at a small size, as `asymformer export` writes it."""
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from asymformer_ros.bundle import ModelBundle
+    from asymformer_ros.engine.export import export_model, write_model
+    from asymformer_ros.labels import label_set
+    from asymformer_ros.network import SMALL
+
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    bundle = ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=(64, 96))
+    write_model(export_model(bundle), path)
+    return path
+
+
+def _report(path: Path, model: Path) -> Path:
+    """A precision report that keeps one convolution in FP32."""
+    from asymformer_ros.engine.report import Layer, PrecisionReport, Range
+    from asymformer_ros.onnx_model import OnnxModel, load
+
+    layers = {
+        node.name: Layer(node.op_type, Range(1, 1, 0, 0, 0), "values reach 40000" if index == 30 else "")
+        for index, node in enumerate(load(model).graph.node)
+    }
+    PrecisionReport(OnnxModel.open(model).model_sha256, "a test", 1, layers, {}).save(path)
+    return path
+
+
+@needs_no_gpu
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_an_engine_is_built_once(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    arguments = ["build-engine", str(model), "--precision", precision, "--cache", str(tmp_path)]
+    assert main(arguments) == 0
+    first = capsys.readouterr()
+    assert f"small: {precision}, built in" in first.out
+    assert "not verified yet" in first.out
+    assert f"building small in {precision} with tensorrt_rtx" in first.err
+    assert "Parsing" in first.err
+    assert main(arguments) == 0
+    second = capsys.readouterr()
+    assert second.out == first.out
+    assert second.err == ""
+
+
+@needs_no_gpu
+def test_mixed_precision_follows_the_report(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = _report(tmp_path / "precision.json", model)
+    arguments = ["build-engine", str(model), "--precision", "mixed", "--report", str(report), "--cache", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "small: mixed, built in" in capsys.readouterr().out
+    (engine,) = EngineCache(tmp_path).contents()
+    assert len(engine.manifest.identity.pinned) == 1
+
+
+def test_mixed_precision_without_a_report_says_how_to_make_one(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build-engine", str(model), "--precision", "mixed", "--cache", str(tmp_path)]) == 1
+    assert "asymformer precision MODEL -o precision.json" in capsys.readouterr().err
+
+
+def test_a_report_of_another_model_is_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = _report(tmp_path / "precision.json", model)
+    data = json.loads(report.read_text())
+    report.write_text(json.dumps({**data, "model": "f" * 64}))
+    assert main(["build-engine", str(model), "--report", str(report), "--cache", str(tmp_path)]) == 1
+    assert "the precision report is of model ffffffffffff" in capsys.readouterr().err
+
+
+@needs_no_gpu
+def test_a_cache_that_cannot_be_written_is_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["build-engine", str(model), "--cache", str(tmp_path / "file" / "engines")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "cannot be written" in error
+    assert "`--cache`" in error
+
+
+@needs_no_gpu
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--builder", "tensorrt"], "TensorRT builds only where its engine is to run, and there is no NVIDIA driver"),
+        (["--workspace", "0"], "workspace is 0 MiB"),
+        (["--timeout", "0.1"], "took longer than 0 s"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    assert main(["build-engine", str(model), "--cache", str(tmp_path), *options]) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["none.onnx", "none.safetensors"])
+def test_a_missing_model_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    assert main(["build-engine", str(tmp_path / name), "--cache", str(tmp_path)]) == 1
+    assert "does not exist: make" in capsys.readouterr().err
+
+
+@needs_no_gpu
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_an_interrupt_ends_the_command_and_its_builder_and_leaves_nothing(
+    model: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+    program = [sys.executable, "-m", "asymformer_ros.cli.main", "build-engine", str(model), "--cache", str(tmp_path)]
+    with subprocess.Popen(program, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        next(line for line in lines if "Parsing" in line)
+        (builder,) = psutil.Process(process.pid).children()
+        process.send_signal(number)
+        assert process.wait(10) == code
+        assert "Traceback" not in process.stderr.read()
+    end = time.monotonic() + 10
+    while builder.is_running() and builder.status() != "zombie" and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not builder.is_running() or builder.status() == "zombie"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lock"]
+
+
+def test_without_onnx_the_error_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['onnx'] = None; from asymformer_ros.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    program = [sys.executable, "-c", code, "build-engine", "untrained", "--cache", str(tmp_path)]
+    answer = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "pip install onnx" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_verified_engine_is_described() -> None:
+    identity = EngineIdentity("nyu", "a" * 64, "fp16", {}, "tensorrt", "10.3.0", "Orin", "8.7")
+    verification = Verification(4, 0.9991, True, 0)
+    manifest = EngineManifest(identity, "mixed", 70_000_000, "b" * 64, "", 312.0, {"fp16": 9}, verification, ("why",))
+    assert describe(Engine(Path("engine.plan"), manifest)).splitlines() == [
+        "engine.plan (70.0 MB)",
+        "nyu: mixed, built in 312.0 s by tensorrt 10.3.0, Orin (compute capability 8.7)",
+        "layers: 9 fp16",
+        "verified: 99.91% of the labels of 4 frames are those of FP32",
+        "note: why",
+    ]
+
+
+def test_progress_on_no_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display()
+    for second in range(25):
+        display.show(Progress("Timing", second, 30, float(second)))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["   0.0 s  Timing 0/30", "  10.0 s  Timing 10/30", "  20.0 s  Timing 20/30"]
+
+
+def test_the_doctor_answers_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--cache", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    for name in ("Python", "GPU", "NumPy", "PyTorch", "TensorRT", "ROS 2", "Messages", "Fast DDS profile", "Backends"):
+        assert f" {name} " in out
+    assert f"{tmp_path}: empty" in out
+    for line in (line for line in out.splitlines() if line.startswith(("warn", "MISSING"))):
+        assert f"{line}\n{'':25} -> " in out
+
+
+def test_the_doctor_ends_with_1_only_where_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = doctor.Library("PyTorch", "import a_module_that_is_not_there", "`pip install torch`")
+    monkeypatch.setattr(doctor, "LIBRARIES", (missing,))
+    assert main(["doctor", "--cache", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "warn     PyTorch          not installed" in out
+    assert "MISSING  Backends         nothing here can run a model" in out
+
+
+def test_a_library_that_crashes_does_not_crash_the_doctor() -> None:
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    finding = doctor.Library("TensorRT", crash, "install it again").find()
+    assert finding.text == "crashes when it is imported (SIGSEGV)"
+    assert finding.remedy == "install it again"
+
+
+def test_the_doctor_tells_of_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    finding = doctor.check_cache(tmp_path / "file" / "engines")
+    assert "cannot be written" in finding.text
+    assert finding.remedy
+
+
+@pytest.mark.parametrize(("value", "told"), [("/my/profile.xml", "=/my/profile.xml"), ("", "not set in this shell")])
+def test_the_doctor_tells_of_the_fast_dds_profile(monkeypatch: pytest.MonkeyPatch, value: str, told: str) -> None:
+    for name in [name for name in os.environ if name.startswith(("FASTDDS", "FASTRTPS"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", value)
+    assert told in doctor.check_profile().text
