@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.depth import depth_bytes
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.labels import LABEL_SET_NAMES, label_set
 from asymformer_ros.model_card import ModelCard
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, normalize
 
 try:
     import onnx
@@ -63,7 +67,18 @@ class OnnxModel:
     @staticmethod
     def open(path: str | Path) -> OnnxModel:
         """Read a file's description. Raises CheckpointError where it is no ONNX file that this package can feed."""
-        return describe(Path(path), load(path))
+        path = Path(path)
+        return describe(load(path), path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+    def feeds(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The inputs, by name, that a frame of the card's input size becomes, for a batch of 1.
+
+        rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
+        """
+        if self.takes_camera_images:
+            return {self.rgb: np.ascontiguousarray(rgb)[None], self.depth: depth_bytes(depth)[None]}
+        colour, metres = normalize(rgb, depth, self.card.normalization)
+        return {self.rgb: colour, self.depth: metres}
 
 
 def load(path: str | Path) -> Any:
@@ -94,9 +109,8 @@ def keep_outputs(model: Any, names: Collection[str]) -> Any:
     return model
 
 
-def describe(path: Path, model: Any) -> OnnxModel:
-    """Description of a ModelProto that was read from `path`. Raises CheckpointError as `OnnxModel.open` does."""
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+def describe(model: Any, path: Path, sha256: str) -> OnnxModel:
+    """Description of a ModelProto, read from or meant for `path`. Raises CheckpointError as `OnnxModel.open` does."""
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = {value.name: _tensor(value) for value in model.graph.input if value.name not in weights}

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.backends import Prediction
-from asymformer_ros.depth import depth_bytes
 from asymformer_ros.errors import BackendError
 from asymformer_ros.model_card import ModelCard
 from asymformer_ros.onnx_model import OnnxModel, keep_outputs, load
 from asymformer_ros.postprocessing import classify
-from asymformer_ros.preprocessing import normalize
 
 try:
     import onnxruntime
@@ -90,11 +88,7 @@ class OnnxRuntimeBackend:
         self._sessions.clear()
 
     def _run(self, outputs: tuple[str, ...], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> list[Any]:
-        if self._model.takes_camera_images:
-            images = (np.ascontiguousarray(rgb)[None], depth_bytes(depth)[None])
-        else:
-            images = normalize(rgb, depth, self.card.normalization)  # type: ignore[assignment]
-        feeds = dict(zip((self._model.rgb, self._model.depth), images, strict=True))
+        feeds = self._model.feeds(rgb, depth)
         try:
             if outputs not in self._sessions:
                 self._sessions[outputs] = open_session(keep_outputs(load(self._model.path), outputs))
@@ -103,10 +97,16 @@ class OnnxRuntimeBackend:
             raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
 
 
-def open_session(model: Any) -> Any:
-    """An onnxruntime.InferenceSession of an onnx.ModelProto, on the cores that this process may use."""
+def open_session(model: Any, *, optimized: bool = True) -> Any:
+    """An onnxruntime.InferenceSession of an onnx.ModelProto, on the cores that this process may use.
+
+    optimized: False computes each node as the graph has it, and frees its inputs as early as it can.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.log_severity_level = 3  # errors: they are raised, too
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores alone between frames
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

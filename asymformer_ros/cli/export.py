@@ -28,17 +28,37 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         default="labels",
         help="labels and confidence, one byte per pixel each, or float logits (default: labels)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "mixed"),
+        default="fp32",
+        help="mixed: FP16 but for the layers that the report keeps in FP32 (default: fp32)",
+    )
+    parser.add_argument("--report", type=Path, metavar="JSON", help="of `asymformer precision`; mixed needs it")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises CheckpointError or ConfigurationError, as `open_model` and `export_model` do."""
+    """Raises CheckpointError or ConfigurationError, as `open_model`, `export_model` and `reported_to_mixed` do."""
     from asymformer_ros.engine.export import ExportOptions, export_model, write_model
+    from asymformer_ros.engine.mixed import reported_to_mixed
+    from asymformer_ros.engine.report import PrecisionReport
+    from asymformer_ros.errors import CheckpointError, ConfigurationError
     from asymformer_ros.models import open_model
     from asymformer_ros.onnx_model import OnnxModel
 
+    if args.model.endswith(".onnx"):
+        raise CheckpointError(f"{args.model} is an ONNX file already: export takes the bundle that it was made of")
+    if (args.precision == "mixed") != (args.report is not None):
+        raise ConfigurationError(
+            "--precision mixed and --report belong together: make a report with "
+            f"`asymformer precision {args.model} -o precision.json`"
+        )
     options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out)
-    write_model(export_model(open_model(args.model), options), args.onnx)
+    model = export_model(open_model(args.model), options)
+    if args.report is not None:
+        model = reported_to_mixed(model, PrecisionReport.load(args.report))
+    write_model(model, args.onnx)
     print(_describe(OnnxModel.open(args.onnx)))
     return 0
 

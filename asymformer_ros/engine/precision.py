@@ -1,0 +1,135 @@
+"""What FP16 would do to a model: to its weights, and to its activations over real frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from asymformer_ros.backends.onnxruntime import open_session
+from asymformer_ros.engine.probes import add_probes, read_probes
+from asymformer_ros.engine.report import Layer, PrecisionReport, Range, Weight
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.frame import RgbdFrame
+from asymformer_ros.onnx_model import OnnxModel
+from asymformer_ros.preprocessing import resize_frame
+
+HALF_MAX = 65504.0
+HALF_TINY = 6e-8
+"""Below this FP16 has only zero."""
+
+HEADROOM = 4.0
+"""Other scenes have larger values than the frames that were looked at."""
+
+MAX_ERROR = 1e-3
+"""Relative error of rounding to FP16; 5e-4 is what rounding costs a value within its normal range at most."""
+
+PREFIX = "/preprocess/"
+
+FP32_OPS = {
+    "LayerNormalization": "sums squares over the channels",
+    "ReduceMean": "sums over the whole map",
+    "ReduceSum": "sums over all classes",
+}
+"""Kinds of node that always stay in FP32: what they sum up on the way is in none of their outputs."""
+
+MOVES = ("Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+"""Kinds of node that only move the values of their first input."""
+
+
+def analyse(model: Any, description: OnnxModel, frames: Iterable[RgbdFrame], source: str) -> PrecisionReport:
+    """Run frames through a ModelProto as `simplify` makes it, and judge each of its layers.
+
+    source: where the frames are from, for people. Raises ConfigurationError without frames, without node names and for a
+    model that is not FP32.
+    """
+    if description.precision != "fp32":
+        raise ConfigurationError(f"{description.path} is in {description.precision} precision: give its FP32 model")
+    graph = model.graph
+    _check_names(graph)
+    origins = _origins(graph)
+    ranges, count = _measure(model, description, frames, sorted(set(origins.values())))
+    if not count:
+        raise ConfigurationError("no frames to look at: give a folder with at least one")
+    weights = {
+        tensor.name: weigh(numpy_helper.to_array(tensor))
+        for tensor in graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    }
+    layers = {}
+    for node in graph.node:
+        seen = [ranges[origins[name]] for name in (*node.input, *node.output) if name in origins]
+        if seen:
+            held = [weights[name] for name in node.input if name in weights]
+            layers[node.name] = Layer(node.op_type, seen[-1], judge(node.name, node.op_type, seen, held))
+    return PrecisionReport(description.model_sha256, source, count, layers, weights)
+
+
+def judge(name: str, op: str, seen: Iterable[Range], held: Iterable[Weight]) -> str:
+    """Why a layer must stay in FP32, given what goes in and comes out and its weights; "" where it need not."""
+    if name.startswith(PREFIX):
+        return "pre-processing: FP16 cannot hold millimetres"
+    if op in FP32_OPS:
+        return FP32_OPS[op]
+    for weight in held:
+        if weight.values.overflow:
+            return f"weights reach {weight.values.max_abs:.3g}, beyond {HALF_MAX:.0f}"
+        if weight.values.half_error > MAX_ERROR:
+            return f"weights change by {weight.values.half_error:.1e}"
+    for values in seen:
+        if values.max_abs * HEADROOM > HALF_MAX:
+            return f"values reach {values.max_abs:.3g}, with {HEADROOM:.0f} times headroom beyond {HALF_MAX:.0f}"
+        if values.half_error > MAX_ERROR:
+            return f"values change by {values.half_error:.1e}: most are too small"
+    return ""
+
+
+def weigh(values: NDArray[np.float32]) -> Weight:
+    """What FP16 does to a weight tensor."""
+    size = np.abs(values, dtype=np.float64).ravel()
+    filled = size[size > 0]
+    if not filled.size:
+        return Weight(Range(0, 0, 0, 0, 0), 0, 0)
+    change = np.abs(np.minimum(filled, HALF_MAX).astype(np.float16).astype(np.float64) - filled)
+    error = float(np.sqrt((change**2).sum() / (filled**2).sum()))
+    return Weight(
+        Range(float(filled.max()), float(filled.min()), _share(filled < HALF_TINY), _share(filled > HALF_MAX), error),
+        changed=_share(change > MAX_ERROR * filled),
+        tiny=_share(filled < 1e-7),
+    )
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    return float(mask.mean())
+
+
+def _origins(graph: Any) -> dict[str, str]:
+    """Each float tensor that a node makes, to the tensor whose values it holds."""
+    floats = {v.name for v in (*graph.value_info, *graph.output) if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    origins: dict[str, str] = {}
+    for node in graph.node:
+        for name in floats.intersection(node.output):
+            origins[name] = origins.get(node.input[0], name) if node.op_type in MOVES else name
+    return origins
+
+
+def _measure(
+    model: Any, description: OnnxModel, frames: Iterable[RgbdFrame], tensors: list[str]
+) -> tuple[Mapping[str, Range], int]:
+    session = open_session(add_probes(model, tensors), optimized=False)
+    results = []
+    for frame in frames:
+        rgb, depth = resize_frame(frame, description.card.input_size)
+        results.append(session.run(None, description.feeds(rgb, depth))[0])
+    return read_probes(tensors, np.stack(results)) if results else {}, len(results)
+
+
+def _check_names(graph: Any) -> None:
+    names = [node.name for node in graph.node]
+    if not all(names) or len(set(names)) != len(names):
+        raise ConfigurationError(
+            "the ONNX file has nodes without a name of their own, so a report cannot speak of them: export it again"
+        )
