@@ -19,7 +19,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
-from ros_harness import Peer, RosProcess, free_domain, header, image, stamps, wait_until
+from ros_harness import Peer, RosProcess, free_domain, header, stamps, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -27,6 +27,7 @@ from asymformer_ros.backends import open_backend
 from asymformer_ros.depth import metres_from_millimetres
 from asymformer_ros.frame import RgbdFrame
 from asymformer_ros.msg import SegmentationSummary
+from asymformer_ros.node.conversions import image_message
 from asymformer_ros.segmenter import Segmenter
 
 pytestmark = pytest.mark.ros
@@ -72,8 +73,8 @@ class Session:
         stamp_ns = self.peer.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
         sent = header(stamp_ns)
         self.info.publish(CameraInfo(header=sent, height=rgb.shape[0], width=rgb.shape[1], k=[5.0] * 9))
-        self.rgb.publish(image(rgb, encoding, sent))
-        self.depth.publish(image(MILLIMETRES, "16UC1", sent))
+        self.rgb.publish(image_message(rgb, encoding, sent))
+        self.depth.publish(image_message(MILLIMETRES, "16UC1", sent))
         return stamp_ns
 
     def exchange(self, name: str = "labels", **sent: Any) -> Any:
