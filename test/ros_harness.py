@@ -63,6 +63,11 @@ class RosProcess:
             time.sleep(0.02)
         raise AssertionError(f"no '{pattern}' in the output (exit code {self.process.poll()}):\n{self.output}")
 
+    def require_alive(self) -> bool:
+        """Fail with its output where it has ended; True otherwise."""
+        assert self.process.poll() is None, f"the process ended with {self.process.poll()}:\n{self.output}"
+        return True
+
     def stop(self, signal_number: int = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(signal_number)

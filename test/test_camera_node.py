@@ -46,7 +46,8 @@ class CameraRun:
         self.process = RosProcess(MODULE, *options, *remaps, domain=domain)
 
     def wait_for(self, frames: int) -> None:
-        wait_until(lambda: min(map(len, (self.rgb, self.depth, self.info))) >= frames, f"{frames} frames")
+        topics = (self.rgb, self.depth, self.info)
+        wait_until(lambda: min(map(len, topics)) >= frames or not self.process.require_alive(), f"{frames} frames")
 
     def matching(self) -> list[tuple[Image, Image, CameraInfo]]:
         """What came with one stamp: each topic is discovered at its own time, so the first ones need not match."""

@@ -83,6 +83,7 @@ class Session:
         answers: list[Any] = []
 
         def answered() -> bool:
+            self.node.require_alive()
             wanted.add(self.send(**sent))
             time.sleep(0.3)
             answers.extend(m for m in self.received[name] if stamps([m])[0] in wanted)

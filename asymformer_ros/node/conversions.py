@@ -47,7 +47,7 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     message.is_bigendian = int(sys.byteorder == "big")
     message.step = pixels.nbytes // pixels.shape[0]
     data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data)  # one copy; array("B", buffer) would go element by element
+    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))  # one copy; array("B", buffer) would go element by element
     message.data = data
     return message
 
