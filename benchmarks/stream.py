@@ -71,6 +71,8 @@ class Consumer(Node):
             self.stages[stage].append(getattr(summary, f"{stage}_ms"))
 
     def _note(self, name: str, message: Any) -> None:
+        if self.received[name] and _stamp(message) <= self.received[name][-1]:
+            self.problems.add(f"{name}: a frame came twice, or after a newer one")
         self.received[name].append(_stamp(message))
         camera = self.sent.get(_stamp(message))
         if camera is None or message.header.frame_id != camera.header.frame_id:

@@ -92,6 +92,19 @@ class Session:
         wait_until(answered, f"{name} of the frames sent; the node said:\n{self.node.output}")
         return answers[-1]
 
+    def exchange_all(self) -> dict[str, Any]:
+        """Publish pairs until every output of one of them has come; returns those messages."""
+        complete: set[int] = set()
+
+        def answered() -> bool:
+            self.exchange()
+            complete.update(set.intersection(*(set(stamps(messages)) for messages in self.received.values())))
+            return bool(complete)
+
+        wait_until(answered, "every output of one frame")
+        stamp = max(complete)
+        return {name: next(m for m in sent if stamps([m])[0] == stamp) for name, sent in self.received.items()}
+
     def set_parameter(self, name: str, value: object) -> Any:
         request = SetParametersAtomically.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         return self.peer.call(
@@ -149,9 +162,7 @@ def pixels(message: Image) -> np.ndarray:
 
 def test_every_output_carries_the_colour_header_and_the_right_content(session: Session, expected: Any) -> None:
     segmentation, label_set = expected
-    stamp = stamps([session.exchange("summary")])[0]
-    wait_until(lambda: all(stamp in stamps(messages) for messages in session.received.values()), "every output")
-    answer = {name: next(m for m in sent if stamps([m])[0] == stamp) for name, sent in session.received.items()}
+    answer = session.exchange_all()
     assert {message.header.frame_id for message in answer.values()} == {"camera_color_optical_frame"}
     encodings = {name: answer[name].encoding for name in ("labels", "color", "overlay", "confidence")}
     assert encodings == {"labels": "mono8", "color": "rgb8", "overlay": "rgb8", "confidence": "mono8"}
@@ -167,10 +178,8 @@ def test_every_output_carries_the_colour_header_and_the_right_content(session: S
 
 def test_the_summary_tells_what_the_label_image_shows(session: Session, expected: Any) -> None:
     label_set = expected[1]
-    summary = session.exchange("summary")
-    stamp = stamps([summary])[0]
-    wait_until(lambda: stamp in stamps(session.received["labels"]), "its labels")
-    labels = pixels(next(m for m in session.received["labels"] if stamps([m])[0] == stamp))
+    answer = session.exchange_all()
+    summary, labels = answer["summary"], pixels(answer["labels"])
     metres = metres_from_millimetres(MILLIMETRES)
     assert [entry.id for entry in summary.classes] == [
         label for label in np.argsort(-np.bincount(labels.ravel()), kind="stable") if (labels == label).any()
