@@ -46,8 +46,8 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     message.is_bigendian = int(sys.byteorder == "big")
     message.step = pixels.nbytes // pixels.shape[0]
-    data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))  # one copy; array("B", buffer) would go element by element
+    data = array.array("B")  # filled in one copy; array("B", buffer) would go element by element
+    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     message.data = data
     return message
 
