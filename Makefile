@@ -31,8 +31,9 @@ venv: $(PACKAGE)
 $(REQUIREMENTS): setup.cfg pyproject.toml
 	@$(PYTHON) scripts/supported_machine.py
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --no-deps $(PIP_TORCH_ARGS) "$(TORCH_SPEC)"
-	$(BIN)/python -m pip install ".[$(EXTRAS)]"
+	@echo "Installing PyTorch, ROS 2 and the rest into $(VENV): a few minutes, the first time only."
+	$(BIN)/python -m pip install --quiet --no-deps $(PIP_TORCH_ARGS) "$(TORCH_SPEC)"
+	$(BIN)/python -m pip install --quiet ".[$(EXTRAS)]"
 	@touch $@
 
 # A file that was deleted changes this list and nothing else.

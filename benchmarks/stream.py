@@ -71,8 +71,12 @@ class Consumer(Node):
             self.stages[stage].append(getattr(summary, f"{stage}_ms"))
 
     def _note(self, name: str, message: Any) -> None:
+        if self.received[name] and _stamp(message) <= self.received[name][-1]:
+            self.problems.add(f"{name}: a frame came twice, or after a newer one")
         self.received[name].append(_stamp(message))
         camera = self.sent.get(_stamp(message))
+        if not self.sent or _stamp(message) < next(iter(self.sent)):
+            return  # taken before this process heard the camera
         if camera is None or message.header.frame_id != camera.header.frame_id:
             self.problems.add(f"{name}: header {message.header} is not of a colour image")
         elif hasattr(message, "width") and (message.width, message.height) != (camera.width, camera.height):

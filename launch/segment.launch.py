@@ -5,13 +5,13 @@ from pathlib import Path
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from asymformer_ros.node.fastdds import large_message_environment
-from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(__file__).parent.parent
 CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text())
@@ -35,7 +35,7 @@ ARGUMENTS = [
     ("image_transport", "", f"Transport of the colour image. {KEEP}", ["", "raw", "compressed"]),
     ("depth_image_transport", "", f"Transport of the depth image. {KEEP}", ["", "raw", "compressedDepth"]),
     ("model", "", f"Model bundle to load, or untrained to try the pipeline. {KEEP}", None),
-    ("backend", "", f"What runs the network: auto, tensorrt, onnxruntime or torch. {KEEP}", None),
+    ("backend", "", f"What runs the network: auto or torch. {KEEP}", None),
     ("params_file", str(SHARE / "config" / "segment.yaml"), "Parameters of the segmentation node.", None),
     ("namespace", "", "Namespace of the nodes and of their relative topics.", None),
     ("rviz", "false", "Show camera, overlay and labels in RViz.", TRUE_OR_FALSE),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import os
 import random
 import re
@@ -14,13 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from asymformer_ros.node.fastdds import large_message_environment
@@ -65,6 +62,11 @@ class RosProcess:
                 break
             time.sleep(0.02)
         raise AssertionError(f"no '{pattern}' in the output (exit code {self.process.poll()}):\n{self.output}")
+
+    def require_alive(self) -> bool:
+        """Fail with its output where it has ended; True otherwise."""
+        assert self.process.poll() is None, f"the process ended with {self.process.poll()}:\n{self.output}"
+        return True
 
     def stop(self, signal_number: int = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""
@@ -139,16 +141,6 @@ def free_domain() -> int:
 
 def header(stamp_ns: int, frame_id: str = "camera_color_optical_frame") -> Header:
     return Header(stamp=Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame_id)
-
-
-def image(pixels: np.ndarray, encoding: str, sent_header: Header) -> Image:
-    """An Image message of contiguous pixels."""
-    pixels = np.ascontiguousarray(pixels)
-    step = pixels.nbytes // pixels.shape[0]
-    data = array.array("B", pixels.tobytes())
-    return Image(
-        header=sent_header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, step=step, data=data
-    )
 
 
 def stamps(messages: Sequence[Any]) -> list[int]:

@@ -157,9 +157,19 @@ def test_random_layouts_give_a_frame_or_a_frame_error(
         assert frame_from_messages(rgb, depth).size == (height, width)
 
 
-@pytest.mark.parametrize(("shape", "encoding", "step"), [((3, 5), "mono8", 5), ((3, 5, 3), "rgb8", 15)])
-def test_an_image_message_carries_pixels_header_and_layout(shape: tuple[int, ...], encoding: str, step: int) -> None:
-    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+@pytest.mark.parametrize(
+    ("shape", "kind", "encoding", "step"),
+    [
+        ((3, 5), "u1", "mono8", 5),
+        ((3, 5, 3), "u1", "rgb8", 15),
+        ((3, 5), "u2", "16UC1", 10),
+        ((3, 5), "f4", "32FC1", 20),
+    ],
+)
+def test_an_image_message_carries_pixels_header_and_layout(
+    shape: tuple[int, ...], kind: str, encoding: str, step: int
+) -> None:
+    pixels = np.arange(np.prod(shape), dtype=kind).reshape(shape)
     header = Header(frame_id="camera_color_optical_frame")
     header.stamp.sec, header.stamp.nanosec = 12, 345
     sent = image_message(pixels[::-1], encoding, header)

@@ -77,9 +77,8 @@ def test_the_rviz_view_shows_camera_overlay_and_labels_best_effort() -> None:
 
 def visit(**given: str) -> list[Any]:
     """What the launch file does for these arguments."""
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-
     from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
 
     context = LaunchContext()
     context.launch_configurations.update(given)

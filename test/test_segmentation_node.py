@@ -19,7 +19,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
-from ros_harness import Peer, RosProcess, free_domain, header, image, stamps, wait_until
+from ros_harness import Peer, RosProcess, free_domain, header, stamps, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -27,6 +27,7 @@ from asymformer_ros.backends import open_backend
 from asymformer_ros.depth import metres_from_millimetres
 from asymformer_ros.frame import RgbdFrame
 from asymformer_ros.msg import SegmentationSummary
+from asymformer_ros.node.conversions import image_message
 from asymformer_ros.segmenter import Segmenter
 
 pytestmark = pytest.mark.ros
@@ -72,8 +73,8 @@ class Session:
         stamp_ns = self.peer.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
         sent = header(stamp_ns)
         self.info.publish(CameraInfo(header=sent, height=rgb.shape[0], width=rgb.shape[1], k=[5.0] * 9))
-        self.rgb.publish(image(rgb, encoding, sent))
-        self.depth.publish(image(MILLIMETRES, "16UC1", sent))
+        self.rgb.publish(image_message(rgb, encoding, sent))
+        self.depth.publish(image_message(MILLIMETRES, "16UC1", sent))
         return stamp_ns
 
     def exchange(self, name: str = "labels", **sent: Any) -> Any:
@@ -82,6 +83,7 @@ class Session:
         answers: list[Any] = []
 
         def answered() -> bool:
+            self.node.require_alive()
             wanted.add(self.send(**sent))
             time.sleep(0.3)
             answers.extend(m for m in self.received[name] if stamps([m])[0] in wanted)
@@ -89,6 +91,19 @@ class Session:
 
         wait_until(answered, f"{name} of the frames sent; the node said:\n{self.node.output}")
         return answers[-1]
+
+    def exchange_all(self) -> dict[str, Any]:
+        """Publish pairs until every output of one of them has come; returns those messages."""
+        complete: set[int] = set()
+
+        def answered() -> bool:
+            self.exchange()
+            complete.update(set.intersection(*(set(stamps(messages)) for messages in self.received.values())))
+            return bool(complete)
+
+        wait_until(answered, "every output of one frame")
+        stamp = max(complete)
+        return {name: next(m for m in sent if stamps([m])[0] == stamp) for name, sent in self.received.items()}
 
     def set_parameter(self, name: str, value: object) -> Any:
         request = SetParametersAtomically.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
@@ -147,9 +162,7 @@ def pixels(message: Image) -> np.ndarray:
 
 def test_every_output_carries_the_colour_header_and_the_right_content(session: Session, expected: Any) -> None:
     segmentation, label_set = expected
-    stamp = stamps([session.exchange("summary")])[0]
-    wait_until(lambda: all(stamp in stamps(messages) for messages in session.received.values()), "every output")
-    answer = {name: next(m for m in sent if stamps([m])[0] == stamp) for name, sent in session.received.items()}
+    answer = session.exchange_all()
     assert {message.header.frame_id for message in answer.values()} == {"camera_color_optical_frame"}
     encodings = {name: answer[name].encoding for name in ("labels", "color", "overlay", "confidence")}
     assert encodings == {"labels": "mono8", "color": "rgb8", "overlay": "rgb8", "confidence": "mono8"}
@@ -165,10 +178,8 @@ def test_every_output_carries_the_colour_header_and_the_right_content(session: S
 
 def test_the_summary_tells_what_the_label_image_shows(session: Session, expected: Any) -> None:
     label_set = expected[1]
-    summary = session.exchange("summary")
-    stamp = stamps([summary])[0]
-    wait_until(lambda: stamp in stamps(session.received["labels"]), "its labels")
-    labels = pixels(next(m for m in session.received["labels"] if stamps([m])[0] == stamp))
+    answer = session.exchange_all()
+    summary, labels = answer["summary"], pixels(answer["labels"])
     metres = metres_from_millimetres(MILLIMETRES)
     assert [entry.id for entry in summary.classes] == [
         label for label in np.argsort(-np.bincount(labels.ravel()), kind="stable") if (labels == label).any()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import array
 import queue
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,22 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from asymformer_ros.depth import metres_from_millimetres
-from asymformer_ros.errors import AsymformerError, ConfigurationError
+from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.node.conversions import image_message
+from asymformer_ros.node.process import run_process, spin
 from asymformer_ros.simulation.camera import Camera, FramesAhead, RecordedCamera, RoomCamera, SensorNoise
 
 _QUEUE_DEPTH = 5
@@ -138,7 +133,7 @@ class CameraNode(Node):
         header = Header(stamp=now.to_msg(), frame_id=self.settings.frame_id)
         jitter = self._rng.uniform(-1, 1) * self.settings.stamp_jitter
         depth_stamp = (now + Duration(seconds=jitter)).to_msg() if jitter else header.stamp
-        self._rgb.publish(image_message(header, rgb, "rgb8"))
+        self._rgb.publish(image_message(rgb, "rgb8", header))
         self._depth.publish(self._depth_message(depth_stamp, depth))
         self._info_message.header = header
         self._info.publish(self._info_message)
@@ -146,17 +141,8 @@ class CameraNode(Node):
     def _depth_message(self, stamp: Time, depth: NDArray[np.uint16]) -> Image:
         header = Header(stamp=stamp, frame_id=self.settings.frame_id)
         if self.settings.depth_encoding == "16UC1":
-            return image_message(header, depth, "16UC1")
-        return image_message(header, metres_from_millimetres(depth), "32FC1")
-
-
-def image_message(header: Header, image: NDArray[np.generic], encoding: str) -> Image:
-    """A native-endian Image without padding: image is (H, W) or (H, W, C), of the encoding's type."""
-    message = Image(header=header, height=image.shape[0], width=image.shape[1], encoding=encoding)
-    message.is_bigendian = int(sys.byteorder == "big")
-    message.step = image.nbytes // image.shape[0]
-    message.data = array.array("B", image.tobytes())  # any other type is checked element by element
-    return message
+            return image_message(depth, "16UC1", header)
+        return image_message(metres_from_millimetres(depth), "32FC1", header)
 
 
 def camera_info_message(intrinsics: Intrinsics) -> CameraInfo:
@@ -195,32 +181,18 @@ def _require_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT, SIGTERM or its end: 0; after a user's mistake one line and 1."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())  # rclpy's own handlers pull the context from under a callback
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        _run(stop)
-    except AsymformerError as error:
-        get_logger("camera_node").fatal(str(error))
-        return 1
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_process("camera_node", _serve, args)
 
 
-def _run(stop: threading.Event) -> None:
+def _serve() -> int:
     node = CameraNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        while not (stop.is_set() or node.finished):
-            executor.spin_once(timeout_sec=0.1)
+        spin(node, lambda: bool(node.finished))
         if node.finished:
             node.get_logger().info(node.finished)
     finally:
-        executor.shutdown()
         node.destroy_node()
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import sys
 from typing import Any
 
 import cv2
@@ -40,12 +41,13 @@ def frame_from_messages(rgb: Image | CompressedImage, depth: Image | CompressedI
     return RgbdFrame(colour, metres)
 
 
-def image_message(pixels: NDArray[np.uint8], encoding: str, header: Header) -> Image:
-    """Wrap (H, W) or (H, W, 3) uint8 pixels; the header is taken as it is."""
+def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
+    """Wrap (H, W) or (H, W, C) pixels of the encoding's type, in this machine's byte order."""
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
-    message.step = pixels.shape[1] * (pixels.shape[2] if pixels.ndim == 3 else 1)
-    data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data)  # one copy; array("B", buffer) would go element by element
+    message.is_bigendian = int(sys.byteorder == "big")
+    message.step = pixels.nbytes // pixels.shape[0]
+    data = array.array("B")  # filled in one copy; array("B", buffer) would go element by element
+    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     message.data = data
     return message
 

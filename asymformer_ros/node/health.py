@@ -20,7 +20,7 @@ _LOST = ("refused", "stale", "failed")
 class Rate:
     """Events per second over the last few seconds."""
 
-    def __init__(self, span: float = 5.0) -> None:
+    def __init__(self, span: float = 10.0) -> None:
         self._span = span
         self._times: deque[float] = deque(maxlen=1000)
 

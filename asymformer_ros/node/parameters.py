@@ -93,7 +93,7 @@ def declare(node: Node) -> Settings:
             node.declare_parameter(name, spec.default, spec.descriptor())
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             hint = ", with a decimal point" if isinstance(spec.default, float) else ""
-            raise ConfigurationError(f"parameter {name}: {error}: expected a value like {spec.default}{hint}") from error
+            raise ConfigurationError(f"parameter {name}: {error}: expected one like {spec.default}{hint}") from error
         problem = _problem(name, node.get_parameter(name).value)
         if problem:
             raise ConfigurationError(problem)

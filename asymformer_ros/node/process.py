@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from asymformer_ros.errors import AsymformerError
+
+_stop = threading.Event()
 
 
 def run_process(name: str, serve: Callable[[], int], args: Sequence[str] | None) -> int:
     """Run `serve` with rclpy initialised and return the process's exit code.
 
-    SIGINT and SIGTERM end a spin and give 0; a mistake of the user's is one line in the log and gives 1.
+    SIGINT and SIGTERM end `spin`; a mistake of the user's is one line in the log and gives 1. rclpy's own signal
+    handlers are not used: they pull the context away beneath a running callback.
     """
-    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy's own handler ends the spin; an interrupt would tear it
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _stop.set())
     try:
-        rclpy.init(args=args)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # what rclpy raises for its arguments has no public type
         get_logger(name).fatal(f"the ROS arguments cannot be used: {error}")
         return 1
     try:
         return serve()
-    except ExternalShutdownException:
-        return 0
     except AsymformerError as error:
         get_logger(name).fatal(str(error))
         return 1
     finally:
         rclpy.try_shutdown()
+
+
+def spin(node: Node, finished: Callable[[], bool] = lambda: False) -> None:
+    """Serve a node's callbacks until a signal comes, the context ends or `finished` says so."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while node.context.ok() and not _stop.is_set() and not finished():
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        executor.shutdown()

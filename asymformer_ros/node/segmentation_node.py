@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
@@ -22,7 +21,7 @@ from asymformer_ros.node.health import Health, diagnostic_array
 from asymformer_ros.node.inputs import Inputs, Pair
 from asymformer_ros.node.outputs import Outputs
 from asymformer_ros.node.parameters import SPECS, declare, validate
-from asymformer_ros.node.process import run_process
+from asymformer_ros.node.process import run_process, spin
 from asymformer_ros.node.worker import Worker
 from asymformer_ros.segmenter import Segmenter
 
@@ -176,7 +175,7 @@ def _serve() -> int:
     try:
         if not node.start():
             return 1
-        rclpy.spin(node)
+        spin(node)
     finally:
         node.release()
         node.destroy_node()
