@@ -19,9 +19,11 @@ from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.engine.build import Progress, Watch, build_plan
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.export import export_model, write_model
+from asymformer_ros.engine.mixed import to_mixed
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError
 from asymformer_ros.models import open_model
+from asymformer_ros.onnx_model import load
 
 FP32 = BuildOptions("tensorrt_rtx", "fp32")
 FP16 = BuildOptions("tensorrt_rtx", "fp16")
@@ -37,6 +39,12 @@ def tiny(tmp_path: Path) -> Path:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network, as it is exported for cameras."""
     return _exported(open_model("untrained"), tmp_path_factory.mktemp("small") / "small.onnx")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published network, likewise."""
+    return _exported(open_model("untrained_full"), tmp_path_factory.mktemp("full") / "full.onnx")
 
 
 def _exported(bundle: ModelBundle, path: Path) -> Path:
@@ -163,8 +171,12 @@ def test_the_child_ends_with_its_parent(small: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_small_network_is_built(small: Path, tmp_path: Path) -> None:
-    result = build_plan(small, tmp_path / "small.plan", FP32)
+@pytest.mark.parametrize(("precision", "fp32_layers"), [("fp32", None), ("fp16", 0), ("mixed", 40)])
+def test_the_small_network_is_built_in_every_precision(
+    small: Path, tmp_path: Path, precision: str, fp32_layers: int | None
+) -> None:
+    model = small if fp32_layers is None else _typed(small, tmp_path / "typed.onnx", fp32_layers)
+    result = build_plan(model, tmp_path / "small.plan", BuildOptions("tensorrt_rtx", precision))
     assert {name: (shape, kind) for name, shape, kind in result.inputs} == {
         "rgb": ((1, 256, 320, 3), "UINT8"),
         "depth": ((1, 256, 320, 2), "UINT8"),
@@ -172,9 +184,19 @@ def test_the_small_network_is_built(small: Path, tmp_path: Path) -> None:
     assert {name: kind for name, _, kind in result.outputs} == {"labels": "UINT8", "confidence": "UINT8"}
 
 
+def _typed(model: Path, path: Path, fp32_layers: int) -> Path:
+    """The model in FP16, but for its first convolutions and matrix products."""
+    graph = load(model)
+    heavy = [node.name for node in graph.graph.node if node.op_type in ("Conv", "MatMul")]
+    write_model(to_mixed(graph, heavy[:fp32_layers]), path)
+    return path
+
+
 @pytest.mark.slow
-def test_the_published_network_is_built(tmp_path: Path) -> None:
-    model = _exported(open_model("untrained_full"), tmp_path / "full.onnx")
-    result = build_plan(model, tmp_path / "full.plan", FP32)
-    assert (tmp_path / "full.plan").stat().st_size > 60e6
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_published_network_is_built(full: Path, tmp_path: Path, precision: str) -> None:
+    model = full if precision == "fp32" else _typed(full, tmp_path / "typed.onnx", 0)
+    result = build_plan(model, tmp_path / "full.plan", BuildOptions("tensorrt_rtx", precision))
+    size = (tmp_path / "full.plan").stat().st_size
+    assert size > 130e6 if precision == "fp32" else 60e6 < size < 100e6
     assert result.layers > 100

@@ -1,15 +1,15 @@
 """TensorRT 8.6, 10.x, 11.x and TensorRT-RTX behind one face; the only module that imports them.
 
-What a version lacks is asked for with `hasattr`; flags are always the enums' own values. In the functions below a
-variable has the name of its TensorRT class (`config` is an IBuilderConfig, `network` an INetworkDefinition, ...):
-`test/test_engine_api.py` reads them so, and compares every attribute with what the real bindings have.
+What a version lacks is asked for with `hasattr`; flags are always the enums' own values. Variables are named after
+their TensorRT class: so `test/test_engine_api.py` compares each attribute with what the real bindings have.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,7 +128,7 @@ def build(library: Library, onnx: Path, options: BuildOptions, listener: Listene
     if plan is None:
         raise BackendError(f"{library.name} {library.version} could not build {onnx.name}")
     if timing_cache is not None:
-        timing_cache.write_bytes(memoryview(config.get_timing_cache().serialize()))
+        _write_timing_cache(config, timing_cache)
     return BuiltPlan(plan, _describe(inputs), _describe(outputs), layers, unmatched)
 
 
@@ -216,6 +216,12 @@ def _read_timing_cache(config: Any, path: Path, listener: Listener) -> None:
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
 
+def _write_timing_cache(config: Any, path: Path) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # builds of other models use the same file
+    beside.write_bytes(memoryview(config.get_timing_cache().serialize()))
+    os.replace(beside, path)
+
+
 def _describe(tensors: Sequence[Any]) -> tuple[TensorInfo, ...]:
     return tuple(TensorInfo(tensor.name, tuple(tensor.shape), _dtype(tensor.dtype)) for tensor in tensors)
 
@@ -226,21 +232,17 @@ def _dtype(dtype: Any) -> str:
 
 def _logger(trt: Any, listener: Listener) -> Any:
     """An ILogger that passes everything on."""
-
-    def start(self: Any) -> None:
-        trt.ILogger.__init__(self)
-
-    def log(_self: Any, severity: Any, message: str) -> None:
-        listener.log(_dtype(severity), message)
-
-    return type("Logger", (trt.ILogger,), {"__init__": start, "log": log})()
+    methods = {
+        "__init__": lambda self: trt.ILogger.__init__(self),
+        "log": lambda _self, severity, message: listener.log(_dtype(severity), message),
+    }
+    return type("Logger", (trt.ILogger,), methods)()
 
 
 def _monitor(trt: Any, listener: Listener) -> Any:
     """An IProgressMonitor that passes everything on."""
-    start: Callable[[Any], None] = lambda self: trt.IProgressMonitor.__init__(self)  # noqa: E731
     methods = {
-        "__init__": start,
+        "__init__": lambda self: trt.IProgressMonitor.__init__(self),
         "phase_start": lambda _self, name, _parent, steps: listener.phase(name, steps),
         "step_complete": lambda _self, name, step: listener.step(name, step + 1),
         "phase_finish": lambda _self, name: listener.finish(name),
