@@ -25,6 +25,7 @@ def simplify(model: Any) -> Any:
         before = len(model.graph.node)
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         _fold_once(model.graph)
+    _name_weights(model.graph)
     return model
 
 
@@ -65,6 +66,17 @@ def _value(node: Any, constants: Constants, shapes: dict[str, tuple[int, ...]]) 
     graph = onnx.helper.make_graph([node], "one", [], [onnx.ValueInfoProto(name=node.output[0])])
     one = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
     return np.asarray(ReferenceEvaluator(one).run(None, {name: constants[name] for name in node.input if name})[0])
+
+
+def _name_weights(graph: Any) -> None:
+    """Weights that the trace transposed have numbers for names: each gets that of the node which takes it."""
+    renamed: dict[str, str] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name.startswith("onnx::"):
+                node.input[index] = renamed.setdefault(name, f"{node.name}_weight")
+    for tensor in graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
 
 
 def _keep_used_weights(graph: Any, constants: Constants, weights: set[str]) -> None:
