@@ -114,8 +114,18 @@ class TestEveryBackend:
             labels = backend.infer(padded[:, : SIZE[1]], DEPTH).labels
         np.testing.assert_array_equal(labels, backend.infer(RGB, DEPTH).labels)
 
+    def test_several_images_are_answered_as_one_by_one(self, backend: InferenceBackend) -> None:
+        images, depths = np.stack([RGB, 255 - RGB, RGB[::-1]]), np.stack([DEPTH, DEPTH, DEPTH[::-1]])
+        together = backend.infer(images, depths, with_confidence=True)
+        assert together.confidence is not None
+        for index in range(3):
+            alone = backend.infer(images[index], depths[index], with_confidence=True)
+            assert np.mean(together.labels[index] == alone.labels) > 0.999
+            assert alone.confidence is not None
+            np.testing.assert_allclose(together.confidence[index].astype(int), alone.confidence, atol=1)
+
     def test_another_size_is_refused(self, backend: InferenceBackend) -> None:
-        with pytest.raises(BackendError, match=r"\(32, 96, 3\).*expected \(64, 96\)"):
+        with pytest.raises(BackendError, match=r"\(32, 96, 3\).*expected \(64, 96, 3\)"):
             backend.infer(RGB[:32], DEPTH[:32])
 
     def test_it_names_itself_and_its_model(self, backend: InferenceBackend) -> None:

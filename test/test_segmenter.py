@@ -28,10 +28,10 @@ class QuadrantBackend:
         self.asked: list[bool] = []
 
     def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
-        assert (rgb.shape, depth.shape) == ((64, 96, 3), (64, 96))
+        assert (rgb.shape[1:], depth.shape) == ((64, 96, 3), (len(rgb), 64, 96))
         self.asked.append(with_confidence)
-        labels = np.zeros((64, 96), dtype=np.uint8)
-        labels[:32, 48:], labels[32:, :48], labels[32:, 48:] = 1, 2, 3
+        labels = np.zeros(depth.shape, dtype=np.uint8)
+        labels[:, :32, 48:], labels[:, 32:, :48], labels[:, 32:, 48:] = 1, 2, 3
         return Prediction(labels, rgb[..., 0].copy() if with_confidence else None)
 
     def close(self) -> None:
@@ -51,6 +51,18 @@ def test_labels_come_back_in_the_size_of_the_camera(height: int, width: int) -> 
     assert segmentation.confidence.shape == (height, width)
     corners = segmentation.labels[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert corners.tolist() == [0, 1, 2, 3]
+
+
+def test_frames_of_several_sizes_are_labelled_in_one_call() -> None:
+    backend = QuadrantBackend()
+    frames = [frame_of(480, 640, red=10), frame_of(64, 96, red=200)]
+    small, large = Segmenter(backend).segment_all(frames, with_confidence=True, min_confidence=0.5)
+    assert len(backend.asked) == 1
+    assert small.labels.shape == (480, 640)
+    assert (small.labels == UNLABELLED).all()
+    assert set(np.unique(large.labels)) == {0, 1, 2, 3}
+    assert large.confidence is not None
+    assert (large.confidence == 200).all()
 
 
 def test_the_backend_is_asked_for_confidence_only_where_something_needs_it() -> None:

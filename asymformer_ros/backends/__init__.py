@@ -19,10 +19,14 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 class Prediction(NamedTuple):
-    """labels: (h, w) uint8 class index. confidence: (h, w) uint8, softmax maximum times 255, or None."""
+    """labels: (..., h, w) uint8 class index. confidence: the same shape, uint8, softmax maximum times 255, or None."""
 
     labels: NDArray[np.uint8]
     confidence: NDArray[np.uint8] | None
+
+    def first(self) -> Prediction:
+        """Of a batch, the answer to its first image."""
+        return Prediction(self.labels[0], None if self.confidence is None else self.confidence[0])
 
 
 class InferenceBackend(Protocol):
@@ -39,11 +43,21 @@ class InferenceBackend(Protocol):
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """Classify each pixel of rgb (h, w, 3) uint8 with depth (h, w) float32 metres, NaN where unknown.
 
-        (h, w) is the card's input size. Returns arrays that the caller owns. Raises BackendError.
+        Or of several images at once, rgb (N, h, w, 3) and depth (N, h, w): the answer is then (N, h, w). (h, w) is the
+        card's input size. Returns arrays that the caller owns. Raises BackendError.
         """
 
     def close(self) -> None:
         """Release the model. Nothing may be called afterwards."""
+
+
+def as_batch(
+    rgb: NDArray[np.uint8], depth: NDArray[np.float32], size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The images of one call as rgb (N, h, w, 3) and depth (N, h, w), views. Raises BackendError for another size."""
+    if rgb.shape[-3:] != (*size, 3) or depth.shape != rgb.shape[:-1] or rgb.ndim not in (3, 4):
+        raise BackendError(f"input is {rgb.shape} and {depth.shape}: expected {(*size, 3)} and {size}, or N of them")
+    return (rgb[None], depth[None]) if rgb.ndim == 3 else (rgb, depth)
 
 
 def open_backend(choice: str, model: str, device: str, log: Callable[[str], None]) -> InferenceBackend:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import Prediction
+from asymformer_ros.backends import Prediction, as_batch
 from asymformer_ros.errors import BackendError
 from asymformer_ros.model_card import ModelCard
 from asymformer_ros.onnx_model import OnnxModel, keep_outputs, load
@@ -73,9 +73,16 @@ class OnnxRuntimeBackend:
         return bool(np.isfinite(self._run(self._model.outputs, ramp, depth)[0]).all())
 
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
-        """See InferenceBackend."""
-        if rgb.shape[:2] != self.card.input_size or depth.shape != self.card.input_size:
-            raise BackendError(f"input is {rgb.shape} and {depth.shape}: expected {self.card.input_size}")
+        """See InferenceBackend. Several images are run one by one: on a CPU a batch gains nothing."""
+        images, metres = as_batch(rgb, depth, self.card.input_size)
+        predictions = [self._infer_one(*pair, with_confidence) for pair in zip(images, metres, strict=True)]
+        if rgb.ndim == 3:
+            return predictions[0]
+        confidences = [prediction.confidence for prediction in predictions if prediction.confidence is not None]
+        labels = np.stack([prediction.labels for prediction in predictions])
+        return Prediction(labels, np.stack(confidences) if confidences else None)
+
+    def _infer_one(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], with_confidence: bool) -> Prediction:
         if not self._model.gives_labels:
             logits = self._run(self._model.outputs, rgb, depth)[0]
             return Prediction(*classify(logits[0], with_confidence=with_confidence))

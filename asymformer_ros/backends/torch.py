@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import DEVICES, Prediction
+from asymformer_ros.backends import DEVICES, Prediction, as_batch
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.model_card import ModelCard
 
@@ -59,17 +59,17 @@ class TorchBackend:
         ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
         depth = np.linspace(0.3, 8.0, height * width, dtype=np.float32).reshape(height, width)
         with torch.inference_mode():
-            return bool(torch.isfinite(self._logits(ramp, depth)).all())
+            return bool(torch.isfinite(self._logits(ramp[None], depth[None])).all())
 
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """See InferenceBackend."""
-        if rgb.shape[:2] != self.card.input_size or depth.shape != self.card.input_size:
-            raise BackendError(f"input is {rgb.shape} and {depth.shape}: expected {self.card.input_size}")
+        images, metres = as_batch(rgb, depth, self.card.input_size)
         try:
             with torch.inference_mode():
-                return self._classify(self._logits(rgb, depth), with_confidence)
+                prediction = self._classify(self._logits(images, metres), with_confidence)
         except RuntimeError as error:  # PyTorch's own, out of memory and lost devices among them
             raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
+        return prediction.first() if rgb.ndim == 3 else prediction
 
     def close(self) -> None:
         """See InferenceBackend."""
@@ -81,9 +81,9 @@ class TorchBackend:
         return torch.tensor(values, dtype=torch.float32, device=self._device)
 
     def _logits(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> torch.Tensor:
-        """(1, N, h/4, w/4) logits."""
-        colour = torch.from_numpy(rgb).to(self._device).permute(2, 0, 1)[None].float()  # (1, 3, h, w), channels last
-        metres = torch.from_numpy(depth).to(self._device)[None, None].nan_to_num(0.0)  # 0 m: unknown in training, too
+        """(N, classes, h/4, w/4) logits of N images."""
+        colour = torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float()  # (N, 3, h, w), channels last
+        metres = torch.from_numpy(depth).to(self._device)[:, None].nan_to_num(0.0)  # 0 m: unknown in training, too
         colour = (colour - self._rgb_mean).mul_(self._rgb_scale)
         metres = metres.sub_(self._depth_mean).mul_(self._depth_scale)
         return self._network.forward_stride4(colour.to(self._dtype), metres.to(self._dtype))
@@ -92,11 +92,11 @@ class TorchBackend:
         """The best class of each pixel of the x4 bilinear upsampling; the softmax only where it is asked for."""
         upsampled = functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
         best, index = upsampled.max(dim=1)
-        labels = index[0].to(torch.uint8).cpu().numpy()
+        labels = index.to(torch.uint8).cpu().numpy()
         if not with_confidence:
             return Prediction(labels, None)
         share = (upsampled - best[:, None]).float().exp_().sum(dim=1).reciprocal_()
-        return Prediction(labels, share[0].mul_(255).round_().to(torch.uint8).cpu().numpy())
+        return Prediction(labels, share.mul_(255).round_().to(torch.uint8).cpu().numpy())
 
 
 def choose_device(device: str, log: Callable[[str], None]) -> torch.device:
