@@ -34,9 +34,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=10, help="pairs to time, after a warm-up of two")
     parser.add_argument("--recording", type=Path, help="recorded folder (default: a simulated room)")
     args = parser.parse_args()
-    print(
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, {args.frames} pairs"
-    )
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    print(f"{platform.machine()}, {cores} cores, load {load:.1f}, {args.frames} pairs")
     print(f"{'model':24}{'size':>10}{'torch ms':>18}{'onnxruntime ms':>18}{'ratio':>8}{'same labels':>13}")
     for model in args.models:
         print(_row(model, args.recording, args.frames))
