@@ -1,9 +1,8 @@
-"""The commands and names in docs/export.md and docs/precision.md are real."""
+"""The options and names in docs/export.md and docs/precision.md are real."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +12,6 @@ from asymformer_ros.cli.main import build_parser
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = {"export.md": "export", "precision.md": "precision"}
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_are_understood(page: str) -> None:
-    commands = re.findall(r"^asymformer (.+)$", (DOCS / page).read_text(), flags=re.MULTILINE)
-    assert commands
-    for command in commands:
-        assert build_parser().parse_args(shlex.split(command)).model == "nyuv2.safetensors"
 
 
 @pytest.mark.parametrize(("page", "command"), PAGES.items())
