@@ -107,7 +107,7 @@ def load_library(name: str) -> Library:
 def build(library: Library, onnx: Path, options: BuildOptions, listener: Listener) -> BuiltPlan:
     """Parse an ONNX file and build it. Raises BackendError with the parser's or builder's own words."""
     trt = library.trt
-    logger = _logger(trt, listener)
+    logger = make_logger(trt, listener)
     builder = trt.Builder(logger)
     network = builder.create_network(_network_flags(library))
     _parse(trt, network, onnx, logger)
@@ -138,14 +138,15 @@ def inspect(library: Library, plan: bytes, listener: Listener) -> tuple[tuple[Te
     Raises BackendError where the plan cannot be loaded: of another version or GPU, or damaged.
     """
     trt = library.trt
-    logger = _logger(trt, listener)
+    logger = make_logger(trt, listener)
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise BackendError(f"{library.name} {library.version} cannot load the engine that it built")
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     tensors = tuple(
-        TensorInfo(name, tuple(engine.get_tensor_shape(name)), _dtype(engine.get_tensor_dtype(name))) for name in names
+        TensorInfo(name, tuple(engine.get_tensor_shape(name)), dtype_name(engine.get_tensor_dtype(name)))
+        for name in names
     )
     inspector = engine.create_engine_inspector()
     return tensors, str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
@@ -198,10 +199,10 @@ def _require_precision(trt: Any, network: Any, precision: str) -> None:
 
 def _pin(trt: Any, network: Any, pinned: Sequence[str]) -> tuple[str, ...]:
     """Keep layers in FP32 by name; returns the names that no layer has (folded or fused by the parser)."""
-    missing = set(pinned)
+    wanted, missing = set(pinned), set(pinned)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        if layer.name in pinned and layer.get_output_type(0) == trt.float32:
+        if layer.name in wanted and layer.get_output_type(0) == trt.float32:
             layer.precision = trt.float32
             for output in range(layer.num_outputs):
                 layer.set_output_type(output, trt.float32)
@@ -223,18 +224,18 @@ def _write_timing_cache(config: Any, path: Path) -> None:
 
 
 def _describe(tensors: Sequence[Any]) -> tuple[TensorInfo, ...]:
-    return tuple(TensorInfo(tensor.name, tuple(tensor.shape), _dtype(tensor.dtype)) for tensor in tensors)
+    return tuple(TensorInfo(tensor.name, tuple(tensor.shape), dtype_name(tensor.dtype)) for tensor in tensors)
 
 
-def _dtype(dtype: Any) -> str:
+def dtype_name(dtype: Any) -> str:
     return str(dtype).rpartition(".")[2]
 
 
-def _logger(trt: Any, listener: Listener) -> Any:
+def make_logger(trt: Any, listener: Listener) -> Any:
     """An ILogger that passes everything on."""
     methods = {
         "__init__": lambda self: trt.ILogger.__init__(self),
-        "log": lambda _self, severity, message: listener.log(_dtype(severity), message),
+        "log": lambda _self, severity, message: listener.log(dtype_name(severity), message),
     }
     return type("Logger", (trt.ILogger,), methods)()
 
