@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -52,9 +53,8 @@ def test_the_readme_lists_every_parameter_with_its_default() -> None:
     from asymformer_ros.node.parameters import SPECS
 
     told = {name.strip("`"): default.strip("`") for name, default, _ in rows(README, "Parameters")}
-    shown = {name: spec.default for name, spec in SPECS.items()}
-    written = {name: f'"{value}"' if value == "" else str(value) for name, value in shown.items()}
-    assert told == {name: value.lower() if value in ("True", "False") else value for name, value in written.items()}
+    unquoted = {name: spec.default for name, spec in SPECS.items() if isinstance(spec.default, str) and spec.default}
+    assert told == {name: unquoted.get(name, json.dumps(spec.default)) for name, spec in SPECS.items()}
     dynamic = {name.strip("`") for name, _, text in rows(README, "Parameters") if text.startswith("dynamic")}
     assert dynamic == {name for name, spec in SPECS.items() if spec.dynamic}
 

@@ -58,6 +58,7 @@ def test_every_parameter_is_described_and_read_only_unless_dynamic(context: rclp
         ("slop", "-1.0", "parameter slop"),
         ("slop", "soon", "parameter slop"),
         ("overlay_alpha", "7.0", "parameter overlay_alpha"),
+        ("cameras", "[front, front]", "one name or several different ones"),
         ("max_age", "2", "parameter max_age.*with a decimal point"),
     ],
 )

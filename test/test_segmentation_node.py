@@ -365,6 +365,33 @@ def test_two_nodes_run_side_by_side_in_namespaces_with_remapped_inputs(start_pee
     assert front.node.stop() == 0
 
 
+def test_one_node_serves_several_cameras_and_one_that_stops_does_not_stop_the_rest(
+    start_peer: Any, start_node: Any, expected: Any
+) -> None:
+    peer, domain = start_peer()
+    node = start_node(domain, "-p", "cameras:=[front, rear]")
+    front, rear = (
+        Session(peer, node, f"/{name}").listen("labels", "summary").connected() for name in ("front", "rear")
+    )
+
+    def both_served() -> bool:
+        stamp = front.send()
+        rear.send(rgb=RAMP[:, ::-1], stamp_ns=stamp)
+        time.sleep(0.3)
+        return bool(front.received["labels"] and rear.received["labels"])
+
+    wait_until(both_served, f"labels of both cameras; the node said:\n{node.output}")
+    rear_now = len(rear.received["labels"])
+    assert np.mean(pixels(front.exchange()) == expected[0].labels) > 0.999
+    assert len(rear.received["labels"]) <= rear_now + 1
+    assert np.mean(pixels(rear.received["labels"][-1]) == expected[0].labels) < 0.999
+    status = peer.listen(DiagnosticArray, "/diagnostics")
+    wait_until(lambda: status, "diagnostics")
+    names = [one.name for one in status[-1].status]
+    assert names == ["/segmentation_node: segmentation front", "/segmentation_node: segmentation rear"]
+    assert node.stop() == 0
+
+
 def test_compressed_transports_follow_the_remapped_base_topic(start_peer: Any, start_node: Any, expected: Any) -> None:
     peer, domain = start_peer()
     node = start_node(

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.ros
 def test_the_newest_item_replaces_the_one_nobody_took() -> None:
     mailbox: Mailbox[int] = Mailbox()
     assert [mailbox.put(1), mailbox.put(2)] == [False, True]
-    assert mailbox.take() == 2
+    assert mailbox.take() == {0: 2}
     assert mailbox.put(3) is False
 
 
@@ -26,21 +26,21 @@ def test_a_cleared_mailbox_is_empty() -> None:
 
 def test_close_ends_a_wait_and_hands_out_nothing_more() -> None:
     mailbox: Mailbox[int] = Mailbox()
-    taken: list[int | None] = []
+    taken: list[dict[int, int]] = []
     waiter = threading.Thread(target=lambda: taken.append(mailbox.take()))
     waiter.start()
     mailbox.close()
     waiter.join(10)
     mailbox.put(1)
-    assert [*taken, mailbox.take()] == [None, None]
+    assert [*taken, mailbox.take()] == [{}, {}]
 
 
 def test_a_busy_worker_skips_to_the_newest_item() -> None:
     handled: list[int] = []
     busy, free = threading.Event(), threading.Event()
 
-    def handle(item: int) -> None:
-        handled.append(item)
+    def handle(items: dict[int, int]) -> None:
+        handled.append(items[0])
         busy.set()
         free.wait(10)
 
@@ -59,10 +59,10 @@ def test_a_busy_worker_skips_to_the_newest_item() -> None:
 def test_stop_waits_for_the_item_in_hand_and_drops_the_next() -> None:
     started, handled = threading.Event(), []
 
-    def handle(item: int) -> None:
+    def handle(items: dict[int, int]) -> None:
         started.set()
         threading.Event().wait(0.1)
-        handled.append(item)
+        handled.append(items[0])
 
     worker = Worker(handle)
     worker.mailbox.put(1)
@@ -70,3 +70,21 @@ def test_stop_waits_for_the_item_in_hand_and_drops_the_next() -> None:
     worker.mailbox.put(2)
     worker.stop()
     assert handled == [1]
+
+
+def test_several_slots_are_taken_together_once_all_are_full() -> None:
+    mailbox: Mailbox[str] = Mailbox(slots=2, patience=10)
+    mailbox.put("front 1", 0)
+    taken: list[dict[int, str]] = []
+    waiter = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    waiter.start()
+    assert mailbox.put("front 2", 0) is True
+    assert mailbox.put("rear", 1) is False
+    waiter.join(5)
+    assert taken == [{0: "front 2", 1: "rear"}]
+
+
+def test_a_slot_that_stays_empty_does_not_hold_up_the_others() -> None:
+    mailbox: Mailbox[str] = Mailbox(slots=2, patience=0.05)
+    mailbox.put("front", 0)
+    assert mailbox.take() == {0: "front"}

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from time import monotonic
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 WINDOW = 300
@@ -98,12 +98,7 @@ class Health:
             values["last lost frame"] = self._last_loss
         level, text = self._judge(expects_frames)
         self._reported = self.counts.copy()
-        return DiagnosticStatus(
-            level=level,
-            name=name,
-            message=text,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
+        return _status(level, name, text, values)
 
     def _judge(self, expects_frames: bool) -> tuple[bytes, str]:
         fresh = {kind: self.counts[kind] - self._reported[kind] for kind in _LOST}
@@ -129,8 +124,11 @@ class Health:
         return told
 
 
-def diagnostic_array(status: DiagnosticStatus, stamp: object) -> DiagnosticArray:
-    """Wrap one status with a `builtin_interfaces/Time` stamp."""
-    message = DiagnosticArray(status=[status])
-    message.header.stamp = stamp
-    return message
+def idle_status(name: str, facts: dict[str, str]) -> DiagnosticStatus:
+    """Status of a node that has no camera yet: it is not configured."""
+    return _status(DiagnosticStatus.OK, name, "not configured", facts)
+
+
+def _status(level: bytes, name: str, text: str, values: dict[str, str]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=name, message=text, values=pairs)

@@ -28,8 +28,10 @@ class Pair:
 class Inputs:
     """Subscriptions that feed pairs of messages to a callback; it must return at once."""
 
-    def __init__(self, node: Node, settings: Settings, health: Health, on_pair: Callable[[Pair], None]) -> None:
-        self._node, self._health, self._on_pair = node, health, on_pair
+    def __init__(
+        self, node: Node, prefix: str, settings: Settings, health: Health, on_pair: Callable[[Pair], None]
+    ) -> None:
+        self._node, self._prefix, self._health, self._on_pair = node, prefix, health, on_pair
         self._camera_info: CameraInfo | None = None
         self._synchronizer = RgbdSynchronizer(settings.slop)
         self._synchronizer.registerCallback(self._on_match)
@@ -59,6 +61,7 @@ class Inputs:
     def _subscribe(
         self, message_type: type, topic: str, transport: str, callback: Callable[[Message], None]
     ) -> Subscription:
+        topic = self._prefix + topic
         if transport != "raw":  # the transport's topic follows a remapped base, as with image_transport
             topic = f"{self._node.resolve_topic_name(topic)}/{transport}"
         return self._node.create_subscription(

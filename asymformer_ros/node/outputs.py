@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from asymformer_ros.frame import UNLABELLED, RgbdFrame, Segmentation
-from asymformer_ros.labels import LabelSet
+from asymformer_ros.model_card import ModelCard
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.summary import class_statistics
@@ -43,21 +43,22 @@ class Served:
 
 
 class Outputs:
-    """Publishers of `segmentation/*` for one model."""
+    """Publishers of `segmentation/*` for one camera and model."""
 
-    def __init__(self, node: Node, label_set: LabelSet, model: str) -> None:
-        self._node, self._label_set, self._model = node, label_set, model
+    def __init__(self, node: Node, prefix: str, card: ModelCard) -> None:
+        self._node, self._prefix = node, f"{prefix}segmentation/"
+        self._label_set, self._model = card.label_set, card.name
         self._images = {name: self._publisher(Image, name) for name in _IMAGES}
         self._summary = self._publisher(SegmentationSummary, "summary")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
         self._label_info = (
-            None if LabelInfo is None else node.create_publisher(LabelInfo, "segmentation/label_info", _LATCHED)
+            None if LabelInfo is None else node.create_publisher(LabelInfo, self._prefix + "label_info", _LATCHED)
         )
 
     def _publisher(self, message_type: type, name: str) -> Publisher:
         return self._node.create_publisher(
             message_type,
-            f"segmentation/{name}",
+            self._prefix + name,
             _QUALITY,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )

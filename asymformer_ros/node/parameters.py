@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from asymformer_ros.backends import BACKENDS, DEVICES
 from asymformer_ros.errors import ConfigurationError
 
-Value = bool | float | str
+Value = bool | float | str | list[str]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ SPECS: dict[str, ParameterSpec] = {
     ),
     "backend": ParameterSpec("auto", "What runs the network.", choices=BACKENDS),
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
+    "cameras": ParameterSpec(
+        [""],
+        "Cameras that are segmented together: each name comes before its topics, as in front/rgb/image. "
+        "One empty name is one camera without a prefix.",
+    ),
     "autostart": ParameterSpec(True, "Configure and activate at start; false leaves it to a lifecycle manager."),
     "image_transport": ParameterSpec(
         "raw", "Transport of the colour image; compressed adds /compressed to its topic.", choices=("raw", "compressed")
@@ -76,6 +81,7 @@ class Settings:
     model: str
     backend: str
     device: str
+    cameras: list[str]
     autostart: bool
     image_transport: str
     depth_image_transport: str
@@ -113,6 +119,8 @@ def validate(parameters: Sequence[Parameter]) -> SetParametersResult:
 
 def _problem(name: str, value: Value) -> str:
     spec = SPECS.get(name)
+    if isinstance(value, list) and (not value or len(set(value)) != len(value)):
+        return f"parameter {name} is {value}: expected one name or several different ones"
     if spec is None or not spec.choices or value in spec.choices:
         return ""
     return f"parameter {name} is '{value}': expected one of {', '.join(spec.choices)}"

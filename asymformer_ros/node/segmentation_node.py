@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,10 +17,10 @@ from rclpy.parameter import Parameter
 
 from asymformer_ros.backends import InferenceBackend, open_backend
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.frame_path import FramePath
-from asymformer_ros.node.health import Health, diagnostic_array
-from asymformer_ros.node.inputs import Inputs, Pair
-from asymformer_ros.node.outputs import Outputs
+from asymformer_ros.node.health import idle_status
+from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.parameters import SPECS, declare, validate
 from asymformer_ros.node.process import run_process, spin
 from asymformer_ros.node.worker import Worker
@@ -33,11 +34,9 @@ class SegmentationNode(LifecycleNode):
         super().__init__("segmentation_node")
         self.settings = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._health = Health(self.get_logger())
         self._backend: InferenceBackend | None = None
         self._fallbacks: list[str] = []
-        self._inputs: Inputs | None = None
-        self._outputs: Outputs | None = None
+        self._cameras: list[Camera] = []
         self._worker: Worker[Pair] | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -80,9 +79,9 @@ class SegmentationNode(LifecycleNode):
     def release(self) -> None:
         """Stop serving and free the model; safe in every state."""
         self._deactivate()
-        if self._outputs is not None:
-            self._outputs.destroy()
-            self._outputs = None
+        for camera in self._cameras:
+            camera.outputs.destroy()
+        self._cameras = []
         if self._backend is not None:
             self._backend.close()
             self._backend = None
@@ -104,7 +103,7 @@ class SegmentationNode(LifecycleNode):
         start = perf_counter()
         self._backend = open_backend(settings.backend, settings.model, settings.device, self._on_fallback)
         card = self._backend.card
-        self._outputs = Outputs(self, card.label_set, card.name)
+        self._cameras = [Camera(self, name, card) for name in settings.cameras]
         self.get_logger().info(
             f"model '{card.name}' ({card.label_set.name}, input {card.input_size[1]}x{card.input_size[0]}) on "
             f"{self._backend.name}, loaded in {perf_counter() - start:.1f} s"
@@ -112,25 +111,22 @@ class SegmentationNode(LifecycleNode):
 
     def _activate(self) -> None:
         assert self._backend is not None, "lifecycle: active comes after configured"
-        assert self._outputs is not None, "lifecycle: active comes after configured"
-        self._health.restart()
-        self._outputs.publish_label_info(self.settings.min_confidence)
-        worker = Worker(FramePath(self, Segmenter(self._backend), self._outputs, self._health).handle)
-        self._worker = worker
-        self._inputs = Inputs(self, self.settings, self._health, lambda pair: self._offer(worker, pair))
-        self.get_logger().info(f"segmenting {self._inputs.description}")
+        path = FramePath(self, Segmenter(self._backend), self._cameras)
+        self._worker = worker = Worker(path.handle, len(self._cameras))
+        for slot, camera in enumerate(self._cameras):
+            topics = camera.listen(self.settings, partial(self._offer, worker, slot))
+            self.get_logger().info(f"segmenting {topics}")
 
     def _deactivate(self) -> None:
-        if self._inputs is not None:
-            self._inputs.destroy()
-            self._inputs = None
+        for camera in self._cameras:
+            camera.rest()
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
 
-    def _offer(self, worker: Worker[Pair], pair: Pair) -> None:
-        if self.settings.enabled and worker.mailbox.put(pair):
-            self._health.replaced()
+    def _offer(self, worker: Worker[Pair], slot: int, pair: Pair) -> None:
+        if self.settings.enabled and worker.mailbox.put(pair, slot):
+            self._cameras[slot].health.replaced()
 
     def _on_fallback(self, reason: str) -> None:
         self._fallbacks.append(reason)
@@ -145,9 +141,8 @@ class SegmentationNode(LifecycleNode):
 
     def _on_time_jump(self, jump: TimeJump) -> None:
         self.get_logger().info("time has jumped: waiting messages are dropped")
-        self._health.restart()
-        if self._inputs is not None:
-            self._inputs.reset()
+        for camera in self._cameras:
+            camera.restart()
         if self._worker is not None:
             self._worker.mailbox.clear()
 
@@ -160,9 +155,19 @@ class SegmentationNode(LifecycleNode):
         }
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
-        name = self.get_fully_qualified_name()
-        status = self._health.report(f"{name}: segmentation", facts, expects_frames=serving and self.settings.enabled)
-        self._diagnostics.publish(diagnostic_array(status, self.get_clock().now().to_msg()))
+        expects = serving and self.settings.enabled
+        statuses = [
+            camera.health.report(self._status_name(camera.name), facts, expects_frames=expects)
+            for camera in self._cameras
+        ]
+        if not self._cameras:
+            statuses = [idle_status(self._status_name(""), facts)]
+        message = DiagnosticArray(status=statuses)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _status_name(self, camera: str) -> str:
+        return f"{self.get_fully_qualified_name()}: segmentation {camera}".rstrip()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,41 +1,53 @@
-"""One slot and one thread: the newest item wins, and whoever puts never waits."""
+"""One slot per camera and one thread: the newest item wins, and whoever puts never waits."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+PATIENCE = 0.1
+"""Seconds that a full slot waits for the others: a camera that has stopped does not stop the rest."""
+
 
 class Mailbox(Generic[Item]):
-    """Holds the newest item until it is taken."""
+    """Holds the newest item of each slot until they are taken together."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = 1, patience: float = PATIENCE) -> None:
+        self._slots, self._patience = slots, patience
         self._condition = threading.Condition()
-        self._item: Item | None = None
+        self._items: dict[int, Item] = {}
+        self._first = 0.0
         self._closed = False
 
-    def put(self, item: Item) -> bool:
+    def put(self, item: Item, slot: int = 0) -> bool:
         """Leave an item; returns whether it replaced one that nobody took."""
         with self._condition:
-            replaced = self._item is not None
-            self._item = item
+            if not self._items:
+                self._first = monotonic()
+            replaced = slot in self._items
+            self._items[slot] = item
             self._condition.notify()
             return replaced
 
-    def take(self) -> Item | None:
-        """Wait for an item and take it; None once the mailbox is closed."""
+    def take(self) -> dict[int, Item]:
+        """Wait until every slot is full, or one has been for PATIENCE; empty once the mailbox is closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
-            item, self._item = self._item, None
-            return None if self._closed else item
+            while not self._closed and len(self._items) < self._slots:
+                left = self._first + self._patience - monotonic() if self._items else None
+                if left is not None and left <= 0:
+                    break
+                self._condition.wait(left)
+            items, self._items = self._items, {}
+            return {} if self._closed else items
 
     def clear(self) -> None:
-        """Throw the waiting item away."""
+        """Throw away what waits."""
         with self._condition:
-            self._item = None
+            self._items = {}
 
     def close(self) -> None:
         """End every wait, now and later."""
@@ -45,22 +57,22 @@ class Mailbox(Generic[Item]):
 
 
 class Worker(Generic[Item]):
-    """A thread that handles the newest item of a mailbox, one at a time, until it is stopped.
+    """A thread that handles the newest items of a mailbox, one set at a time, until it is stopped.
 
     `handle` must not raise: an exception ends the thread, as a defect of this package should.
     """
 
-    def __init__(self, handle: Callable[[Item], None]) -> None:
-        self.mailbox: Mailbox[Item] = Mailbox()
+    def __init__(self, handle: Callable[[dict[int, Item]], None], slots: int = 1) -> None:
+        self.mailbox: Mailbox[Item] = Mailbox(slots)
         self._handle = handle
         self._thread = threading.Thread(target=self._run, name="segmentation", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the item in hand, drop what waits, end the thread."""
+        """Finish what is in hand, drop what waits, end the thread."""
         self.mailbox.close()
         self._thread.join()
 
     def _run(self) -> None:
-        while (item := self.mailbox.take()) is not None:
-            self._handle(item)
+        while items := self.mailbox.take():
+            self._handle(items)

@@ -1,0 +1,135 @@
+"""A better backend is made beside the one that serves, swapped in, and given up where it fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from asymformer_ros.backends import Prediction
+from asymformer_ros.backends.upgrading import Making, UpgradingBackend
+from asymformer_ros.errors import BackendError
+from asymformer_ros.labels import label_set
+from asymformer_ros.model_card import ModelCard
+from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+
+CARD = ModelCard("one", label_set("nyuv2_13"), PUBLISHED_NORMALIZATION, (32, 32))
+RGB, DEPTH = np.zeros((32, 32, 3), np.uint8), np.ones((32, 32), np.float32)
+
+
+class ConstantBackend:
+    """Answers with one label; a fault (a lost device, say) can be put into it."""
+
+    def __init__(self, name: str, label: int) -> None:
+        self.name, self.card, self.label = name, CARD, label
+        self.fault = ""
+        self.closed = False
+
+    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+        assert not self.closed
+        if self.fault:
+            raise BackendError(self.fault)
+        return Prediction(np.full(depth.shape, self.label, np.uint8), None)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Workshop:
+    """Makes better backends one by one, each when the test says so."""
+
+    def __init__(self) -> None:
+        self.made: list[ConstantBackend] = []
+        self.orders = threading.Semaphore(0)
+        self.ready = threading.Semaphore(0)
+
+    def make(self, making: Making) -> ConstantBackend:
+        making.tell("building 1/2")
+        while not self.orders.acquire(timeout=0.01):
+            if making.cancelled():
+                raise BackendError("the build was cancelled")
+        self.made.append(ConstantBackend(f"engine {len(self.made)}", 1))
+        return self.made[-1]
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def workshop() -> Workshop:
+    return Workshop()
+
+
+def label_of(backend: UpgradingBackend) -> int:
+    return int(backend.infer(RGB, DEPTH).labels[0, 0])
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    end = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        end.wait(0.01)
+    raise AssertionError("waited in vain")
+
+
+def test_the_fallback_serves_until_the_better_one_is_there(workshop: Workshop, log: list[str]) -> None:
+    fallback = ConstantBackend("torch", 0)
+    backend = UpgradingBackend(fallback, workshop.make, log.append)
+    wait(lambda: backend.progress == "building 1/2")
+    assert (label_of(backend), backend.name) == (0, "torch")
+    workshop.orders.release()
+    wait(lambda: label_of(backend) == 1)
+    assert (backend.name, backend.progress) == ("engine 0", "engine 0 serves")
+    backend.close()
+    assert fallback.closed
+    assert workshop.made[0].closed
+    assert log == []
+
+
+def test_a_better_one_that_fails_costs_no_image_is_said_once_and_made_again(workshop: Workshop, log: list[str]) -> None:
+    backend = UpgradingBackend(ConstantBackend("torch", 0), workshop.make, log.append, first_retry=0.05)
+    workshop.orders.release()
+    wait(lambda: label_of(backend) == 1)
+    workshop.made[0].fault = "device lost"
+    assert [label_of(backend) for _ in range(20)] == [0] * 20
+    assert (backend.name, workshop.made[0].closed) == ("torch", True)
+    assert log == ["device lost: torch serves, the next try is in 0 s"]
+    workshop.orders.release()
+    wait(lambda: label_of(backend) == 1)
+    assert backend.name == "engine 1"
+    backend.close()
+
+
+def test_one_that_cannot_be_made_is_said_and_the_fallback_goes_on(log: list[str]) -> None:
+    def make(making: Making) -> ConstantBackend:
+        raise BackendError("no engine can be trusted")
+
+    backend = UpgradingBackend(ConstantBackend("torch", 0), make, log.append)
+    wait(lambda: bool(log))
+    assert log == ["no engine can be trusted: torch goes on serving"]
+    assert backend.progress == "none: no engine can be trusted"
+    assert label_of(backend) == 0
+    backend.close()
+
+
+def test_closing_ends_a_build_that_is_under_way_without_a_word(workshop: Workshop, log: list[str]) -> None:
+    fallback = ConstantBackend("torch", 0)
+    backend = UpgradingBackend(fallback, workshop.make, log.append)
+    wait(lambda: backend.progress == "building 1/2")
+    backend.close()
+    assert fallback.closed
+    assert log == []
+
+
+def test_a_fallback_that_fails_too_is_an_error(workshop: Workshop, log: list[str]) -> None:
+    fallback = ConstantBackend("torch", 0)
+    backend = UpgradingBackend(fallback, workshop.make, log.append)
+    fallback.fault = "out of memory"
+    with pytest.raises(BackendError, match="out of memory"):
+        label_of(backend)
+    backend.close()
