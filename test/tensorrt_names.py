@@ -1,4 +1,4 @@
-"""What `engine/api.py` touches of TensorRT, and which versions have it.
+"""What `engine/api.py` and `engine/runtime.py` touch of TensorRT, and which versions have it.
 
 The table `tensorrt_names.json` is made from the real Python bindings, without TensorRT itself: the bindings' wheels
 hold one small extension module, whose few undefined functions get empty stand-ins, and an import lists its classes.
@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 API = ROOT / "asymformer_ros" / "engine" / "api.py"
+RUNTIME = API.with_name("runtime.py")
 TABLE = Path(__file__).with_name("tensorrt_names.json")
 
 CLASSES = {
@@ -34,8 +35,9 @@ CLASSES = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
     "inspector": "EngineInspector",
+    "context": "IExecutionContext",
 }
-"""TensorRT's class of each variable's name in `api.py`."""
+"""TensorRT's class of each variable's name in both."""
 
 _CHAINED = {
     "get_error": "ParserError",
@@ -44,8 +46,8 @@ _CHAINED = {
 
 
 def touched() -> dict[str, int]:
-    """Every name of TensorRT in `api.py`, such as "Builder.create_network" or "BuilderFlag.FP16", and its line."""
-    nodes = [node for node in ast.walk(ast.parse(API.read_text())) if isinstance(node, ast.Attribute)]
+    """Every name of TensorRT in both, such as "Builder.create_network" or "BuilderFlag.FP16", and its line."""
+    nodes = [node for node in _nodes() if isinstance(node, ast.Attribute)]
     return {name: node.lineno for node in nodes if (name := _tensorrt_name(node)) and not node.attr.startswith("__")}
 
 
@@ -57,9 +59,13 @@ def versions_with() -> dict[str, set[str]]:
 
 
 def guarded() -> set[str]:
-    """Names that `api.py` asks for with `hasattr` before it uses them, without their class."""
-    calls = [node for node in ast.walk(ast.parse(API.read_text())) if isinstance(node, ast.Call)]
+    """Names that are asked for with `hasattr` before they are used, without their class."""
+    calls = [node for node in _nodes() if isinstance(node, ast.Call)]
     return {ast.literal_eval(call.args[1]) for call in calls if _is_plain_hasattr(call)}
+
+
+def _nodes() -> list[ast.AST]:
+    return [node for path in (API, RUNTIME) for node in ast.walk(ast.parse(path.read_text()))]
 
 
 def _is_plain_hasattr(call: ast.Call) -> bool:

@@ -33,6 +33,7 @@ HOMES = {
     "safetensors": {"network", "bundle"},
     "tensorrt": {"engine"},
     "tensorrt_rtx": {"engine"},
+    "pycuda": {"engine"},
     "rclpy": {"node"},
     "sensor_msgs": {"node"},
     "std_msgs": {"node"},

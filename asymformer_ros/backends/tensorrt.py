@@ -1,0 +1,171 @@
+"""TensorRT: serves an engine. What runs on the GPU comes as a `Session`, which `engine/runtime.py` opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.backends import Prediction, as_batch
+from asymformer_ros.depth import depth_bytes
+from asymformer_ros.errors import BackendError
+from asymformer_ros.model_card import ModelCard
+from asymformer_ros.postprocessing import classify
+from asymformer_ros.preprocessing import normalize
+
+_LABEL_OUTPUTS = ("labels", "confidence")
+
+Done = TypeVar("Done")
+
+
+class EngineModel(Protocol):
+    """What must be known of a model to feed its engine; an OnnxModel says it, too."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def batch(self) -> int:
+        """Images at a time."""
+
+    @property
+    def takes_camera_images(self) -> bool:
+        """See OnnxModel."""
+
+    @property
+    def rgb(self) -> str:
+        """Name of the input."""
+
+    @property
+    def depth(self) -> str:
+        """Name of the input."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """labels and confidence, or the name of one output of float logits."""
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """An EngineModel as this package exports them: camera images in, labels and confidence out."""
+
+    card: ModelCard
+    batch: int = 1
+    takes_camera_images: bool = True
+    rgb: str = "rgb"
+    depth: str = "depth"
+    outputs: tuple[str, ...] = _LABEL_OUTPUTS
+
+
+class Session(Protocol):
+    """An engine that is ready to run: its inputs are filled, it runs, its outputs are read. Used by one thread."""
+
+    @property
+    def inputs(self) -> Mapping[str, NDArray[Any]]:
+        """By name; they keep their place."""
+
+    @property
+    def outputs(self) -> Mapping[str, NDArray[Any]]:
+        """By name; valid until the next run."""
+
+    def run(self) -> None:
+        """Compute the outputs of the inputs. Raises BackendError."""
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+class TensorRtBackend:
+    """Serves an engine. All its work on the GPU is done by one thread of its own, whichever thread calls.
+
+    Fewer images than `batch` are filled up with black ones without depth, whose answers are dropped.
+    """
+
+    def __init__(self, model: EngineModel, name: str, connect: Callable[[], Session]) -> None:
+        """connect: opens the session, on the backend's thread. Raises BackendError where it is not the model's."""
+        self.card: ModelCard = model.card
+        self.batch, self.name = model.batch, name
+        self._model = model
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tensorrt")
+        self._session: Session | None = None
+        try:
+            self._session = self._do(connect)
+            self._check(self._session)
+        except BaseException:
+            self.close()
+            raise
+
+    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+        """See InferenceBackend. `batch` images are computed at once, more of them one batch after the other."""
+        images, metres = as_batch(rgb, depth, self.card.input_size)
+        if len(images) == 0:
+            raise BackendError("input holds no image: expected at least one")
+        prediction = self._do(lambda: self._infer(images, metres, with_confidence))
+        return prediction.first() if rgb.ndim == 3 else prediction
+
+    def close(self) -> None:
+        """Release the engine and its memory; nothing but another `close` may be called afterwards."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._thread.submit(session.close).result()
+        self._thread.shutdown()
+
+    def _do(self, work: Callable[[], Done]) -> Done:
+        try:
+            return self._thread.submit(work).result()
+        except RuntimeError as error:  # of a thread that was shut down
+            raise BackendError(f"{self.name} cannot work: {error}") from error
+
+    def _infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], with_confidence: bool) -> Prediction:
+        if self._session is None:
+            raise BackendError(f"{self.name} is closed")
+        parts = []
+        for start in range(0, len(rgb), self.batch):
+            images = rgb[start : start + self.batch]
+            self._fill(self._session.inputs, images, depth[start : start + self.batch])
+            self._session.run()
+            parts.append(self._read(self._session.outputs, len(images), with_confidence))
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _fill(self, inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
+        colour, metres = inputs[self._model.rgb], inputs[self._model.depth]
+        images = len(rgb)
+        if self._model.takes_camera_images:
+            colour[:images], metres[:images] = rgb, depth_bytes(depth)
+        else:
+            for index in range(images):
+                colour[index : index + 1], metres[index : index + 1] = normalize(
+                    rgb[index], depth[index], self.card.normalization
+                )
+        colour[images:], metres[images:] = 0, 0
+
+    def _read(self, outputs: Mapping[str, NDArray[Any]], images: int, with_confidence: bool) -> Prediction:
+        if self._model.outputs == _LABEL_OUTPUTS:
+            labels, confidence = (outputs[name][:images] for name in _LABEL_OUTPUTS)
+            return Prediction(labels.copy(), confidence.copy() if with_confidence else None)
+        logits = outputs[self._model.outputs[0]][:images]
+        answers = (classify(image, with_confidence=with_confidence) for image in logits)
+        return _joined([Prediction(labels[None], None if share is None else share[None]) for labels, share in answers])
+
+    def _check(self, session: Session) -> None:
+        """The engine has the model's inputs and outputs: there is no other proof that they belong together."""
+        model, (height, width) = self._model, self.card.input_size
+        if model.takes_camera_images:
+            shapes = {model.rgb: (model.batch, height, width, 3), model.depth: (model.batch, height, width, 2)}
+        else:
+            shapes = {model.rgb: (model.batch, 3, height, width), model.depth: (model.batch, 1, height, width)}
+        came = {name: array.shape for name, array in session.inputs.items()}
+        if came != shapes or not set(model.outputs) <= set(session.outputs):
+            raise BackendError(
+                f"the engine takes {came} and gives {', '.join(session.outputs)}, but the model takes {shapes} and "
+                f"gives {', '.join(model.outputs)}: build the engine of this model again"
+            )
+
+
+def _joined(parts: Sequence[Prediction]) -> Prediction:
+    shares = [part.confidence for part in parts if part.confidence is not None]
+    return Prediction(np.concatenate([part.labels for part in parts]), np.concatenate(shares) if shares else None)
