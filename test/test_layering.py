@@ -21,6 +21,7 @@ LAYERS = (
     {"backends"},
     {"segmenter", "simulation"},
     {"engine"},
+    {"serving"},
     {"node"},
     {"cli"},
 )

@@ -25,6 +25,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from asymformer_ros.backends import open_backend
 from asymformer_ros.depth import metres_from_millimetres
+from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.frame import RgbdFrame
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.conversions import image_message
@@ -299,18 +300,16 @@ def test_a_signal_ends_the_node_in_the_midst_of_work_with_code_0(
         ((), "/nowhere/model.safetensors", "/nowhere/model.safetensors"),
         (("-p", "backend:=tensorflow"), "untrained", "parameter backend is 'tensorflow': expected one of auto"),
         (("-p", "slop:=soon"), "untrained", "parameter slop"),
-        (("-p", "device:=cuda"), "untrained", "no CUDA device can be used"),
+        (("-p", "backend:=tensorrt"), "untrained", "no engine can run here: no NVIDIA driver"),
+        (("-p", "device:=cuda", "-p", "backend:=torch"), "untrained", "no CUDA device can be used"),
         (("--params-file", "/nowhere/segment.yaml"), "untrained", "/nowhere/segment.yaml"),
     ],
 )
 def test_a_mistake_at_start_is_told_without_a_traceback_and_gives_code_1(
     start_node: Any, arguments: tuple[str, ...], model: str, told: str
 ) -> None:
-    if "device:=cuda" in arguments:
-        import torch
-
-        if torch.cuda.is_available():
-            pytest.skip("this machine has a CUDA device")
+    if {"device:=cuda", "backend:=tensorrt"} & set(arguments) and isinstance(probe_gpu(), GpuInfo):
+        pytest.skip("this machine has a GPU")
     node = start_node(free_domain(), *arguments, model=model)
     assert node.wait() == 1
     assert told in node.output

@@ -43,8 +43,8 @@ MOVES = ("Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 def analyse(model: Any, description: OnnxModel, frames: Iterable[RgbdFrame], source: str) -> PrecisionReport:
     """Run frames through a ModelProto as `simplify` makes it, and judge each of its layers.
 
-    source: where the frames are from, for people. Raises ConfigurationError without frames, without node names and for a
-    model that is not FP32.
+    source: where the frames are from, for people. Raises ConfigurationError without frames, without node names and for
+    a model that is not FP32.
     """
     if description.precision != "fp32":
         raise ConfigurationError(f"{description.path} is in {description.precision} precision: give its FP32 model")

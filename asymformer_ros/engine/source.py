@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from asymformer_ros.backends.tensorrt import CameraModel, EngineModel
 from asymformer_ros.engine.api import Library
 from asymformer_ros.engine.cleanup import simplify
 from asymformer_ros.engine.mixed import to_mixed
@@ -18,17 +19,27 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.onnx_model import CAMERA_INPUTS, OnnxModel, load
 
 
-def engine_request(model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path) -> EngineRequest:
+def engine_request(
+    model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path, batch: int = 1
+) -> EngineRequest:
     """The request for an engine of a bundle, an ONNX file (.onnx) or an untrained network.
 
-    folder: for the ONNX files that are made on the way. Raises CheckpointError where the model cannot be loaded,
-    ConfigurationError where model, precision and report do not belong together.
+    folder: for the ONNX files that are made on the way. batch: images at a time; an ONNX file has its own. Raises
+    CheckpointError where the model cannot be loaded, ConfigurationError where model, precision and report do not belong
+    together.
     """
-    return (
-        _of_onnx(model, options, report, folder)
-        if model.endswith(".onnx")
-        else _of_bundle(model, options, report, folder)
-    )
+    if model.endswith(".onnx"):
+        return _of_onnx(model, options, report, folder)
+    return _of_bundle(model, options, report, folder, batch)
+
+
+def engine_model(model: str, batch: int = 1) -> EngineModel:
+    """How to feed the engine that `engine_request` with the same model and batch asks for."""
+    if model.endswith(".onnx"):
+        return OnnxModel.open(model)
+    from asymformer_ros.models import open_model
+
+    return CameraModel(open_model(model).card, batch)
 
 
 def precisions_to_try(requested: str, report: PrecisionReport | None) -> tuple[str, ...]:
@@ -42,18 +53,23 @@ def precisions_to_try(requested: str, report: PrecisionReport | None) -> tuple[s
     return order[order.index(requested) :]
 
 
-def _of_bundle(model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path) -> EngineRequest:
-    from asymformer_ros.engine.export import export_model  # PyTorch: a robot with an ONNX file has no need of it
+def _of_bundle(
+    model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path, batch: int
+) -> EngineRequest:
+    from asymformer_ros.engine.export import (
+        ExportOptions,
+        export_model,
+    )  # PyTorch: a robot with an ONNX file has no need of it
     from asymformer_ros.models import open_model
 
     bundle = open_model(model)
     _check_report(report, bundle.sha256)
-    shape = (1, *bundle.card.input_size)
+    shape = (batch, *bundle.card.input_size)
     return EngineRequest(
         model_name=bundle.card.name,
         model_sha256=bundle.sha256,
         shapes=dict(zip(CAMERA_INPUTS, ((*shape, 3), (*shape, 2)), strict=True)),
-        source=_Sources(lambda: export_model(bundle), report, folder).make,
+        source=_Sources(lambda: export_model(bundle, ExportOptions(batch=batch)), report, folder).make,
         options=_with_report(options, report),
         precisions=precisions_to_try(options.precision, report),
     )

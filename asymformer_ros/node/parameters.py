@@ -10,8 +10,10 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from asymformer_ros.backends import BACKENDS, DEVICES
+from asymformer_ros.backends import DEVICES
+from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.serving import SERVING_BACKENDS
 
 Value = bool | float | str | list[str]
 
@@ -36,11 +38,16 @@ class ParameterSpec:
 SPECS: dict[str, ParameterSpec] = {
     "model": ParameterSpec(
         "",
-        "Model bundle (.safetensors) to load, or 'untrained' / 'untrained_full' to try the pipeline with labels "
-        "that mean nothing.",
+        "Model bundle (.safetensors) or ONNX file (.onnx), or 'untrained' / 'untrained_full' to try the pipeline with "
+        "labels that mean nothing.",
     ),
-    "backend": ParameterSpec("auto", "What runs the network.", choices=BACKENDS),
+    "backend": ParameterSpec("auto", "What runs the network.", choices=SERVING_BACKENDS),
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
+    "precision": ParameterSpec("fp16", "Precision that the TensorRT engine is tried in first.", choices=PRECISIONS),
+    "precision_report": ParameterSpec(
+        "", "JSON of `asymformer precision`: which layers of a mixed engine stay in FP32; empty for none."
+    ),
+    "engine_cache": ParameterSpec("", "Folder of built engines; empty for ~/.cache/asymformer_ros/engines."),
     "cameras": ParameterSpec(
         [""],
         "Cameras that are segmented together: each name comes before its topics, as in front/rgb/image. "
@@ -81,6 +88,9 @@ class Settings:
     model: str
     backend: str
     device: str
+    precision: str
+    precision_report: str
+    engine_cache: str
     cameras: list[str]
     autostart: bool
     image_transport: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,8 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from asymformer_ros.backends import InferenceBackend, open_backend
+from asymformer_ros.backends import InferenceBackend
+from asymformer_ros.backends.upgrading import UpgradingBackend
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.frame_path import FramePath
@@ -25,6 +27,7 @@ from asymformer_ros.node.parameters import SPECS, declare, validate
 from asymformer_ros.node.process import run_process, spin
 from asymformer_ros.node.worker import Worker
 from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.serving import ServingOptions, Voices, open_serving
 
 
 class SegmentationNode(LifecycleNode):
@@ -35,7 +38,7 @@ class SegmentationNode(LifecycleNode):
         self.settings = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._backend: InferenceBackend | None = None
-        self._fallbacks: list[str] = []
+        self._fallbacks: deque[str] = deque(maxlen=5)
         self._cameras: list[Camera] = []
         self._worker: Worker[Pair] | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -101,7 +104,15 @@ class SegmentationNode(LifecycleNode):
         self._fallbacks.clear()
         settings = self.settings
         start = perf_counter()
-        self._backend = open_backend(settings.backend, settings.model, settings.device, self._on_fallback)
+        options = ServingOptions(
+            backend=settings.backend,
+            device=settings.device,
+            precision=settings.precision,
+            precision_report=settings.precision_report,
+            engine_cache=settings.engine_cache,
+            batch=len(settings.cameras),
+        )
+        self._backend = open_serving(settings.model, options, Voices(self.get_logger().info, self._on_fallback))
         card = self._backend.card
         self._cameras = [Camera(self, name, card) for name in settings.cameras]
         self.get_logger().info(
@@ -153,6 +164,8 @@ class SegmentationNode(LifecycleNode):
             "model": self._backend.card.name if self._backend else self.settings.model,
             "backend": self._backend.name if self._backend else "none",
         }
+        if isinstance(self._backend, UpgradingBackend):
+            facts["engine"] = self._backend.progress
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
         expects = serving and self.settings.enabled
