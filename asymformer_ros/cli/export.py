@@ -40,7 +40,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError or ConfigurationError, as `open_model`, `export_model` and `reported_to_mixed` do."""
-    from asymformer_ros.engine.export import ExportOptions, export_model, write_model
+    from asymformer_ros.engine.export import ExportOptions, add_golden_answers, export_model, write_model
     from asymformer_ros.engine.mixed import reported_to_mixed
     from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.errors import CheckpointError, ConfigurationError
@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
             f"`asymformer precision {args.model} -o precision.json`"
         )
     options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out)
-    model = export_model(open_model(args.model), options)
+    bundle = open_model(args.model)
+    model = export_model(bundle, options)
+    add_golden_answers(model, bundle, options)
     if args.report is not None:
         model = reported_to_mixed(model, PrecisionReport.load(args.report))
     write_model(model, args.onnx)

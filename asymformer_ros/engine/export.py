@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.onnx.utils import export as trace
 
 from asymformer_ros import __version__
+from asymformer_ros.backends.torch import TorchBackend
 from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.engine.cleanup import simplify
+from asymformer_ros.engine.golden import add_golden, answer_golden
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.models import open_model
 from asymformer_ros.network import AsymFormer
@@ -82,6 +84,14 @@ def export_model(bundle: ModelBundle, options: ExportOptions = ExportOptions()) 
     }
     onnx.helper.set_model_props(model, metadata)
     return model
+
+
+def add_golden_answers(model: Any, bundle: ModelBundle, options: ExportOptions = ExportOptions()) -> None:
+    """Write into the metadata of `export_model`'s ModelProto what the bundle answers in FP32 to the golden frames."""
+    card = replace(bundle.card, input_size=options.input_size or bundle.card.input_size)
+    reference = TorchBackend(replace(bundle, card=card), torch.device("cpu"), torch.float32)
+    add_golden(model, answer_golden(reference))
+    reference.close()
 
 
 def _trace(network: CameraNetwork, images: tuple[Tensor, Tensor], names: list[str]) -> Any:
