@@ -50,15 +50,18 @@ def run(args: argparse.Namespace) -> int:
     """Raises BackendError, CheckpointError or ConfigurationError, as `engine_request` and `provide_engine` do."""
     import importlib
     import tempfile
+    from dataclasses import replace
 
     importlib.import_module("asymformer_ros.onnx_model")  # says what to install where there is no onnx
     from asymformer_ros.engine.build import Watch
     from asymformer_ros.engine.cache import EngineCache
     from asymformer_ros.engine.driver import probe_gpu
+    from asymformer_ros.engine.golden import make_verifier
     from asymformer_ros.engine.options import BuildOptions
     from asymformer_ros.engine.provide import choose_builder, provide_engine
     from asymformer_ros.engine.report import PrecisionReport
-    from asymformer_ros.engine.source import engine_request
+    from asymformer_ros.engine.source import engine_model, engine_request
+    from asymformer_ros.serving import engine_obstacle
 
     report = PrecisionReport.load(args.report) if args.report else None
     library = choose_builder(args.builder, probe_gpu())  # before a model is exported in vain
@@ -66,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
     display = Display()
     with tempfile.TemporaryDirectory(prefix="asymformer_engine_") as folder:
         request = engine_request(args.model, options, report, Path(folder))
+        if not engine_obstacle():
+            verifier = make_verifier(args.model, engine_model(args.model), library, display.log)
+            request = replace(request, verifier=verifier)
         watch = Watch(on_progress=display.show, timeout=args.timeout)
         try:
             engine = provide_engine(EngineCache(args.cache), request, watch, display.log, library.name)
