@@ -1,0 +1,137 @@
+"""The TensorRT backend on a real GPU: what the stand-ins of `test_tensorrt_backend.py` cannot show."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(600)]
+for library in ("torch", "onnx"):
+    pytest.importorskip(library, reason=f"building an engine of the untrained network needs {library}")
+
+from asymformer_ros.backends import open_backend
+from asymformer_ros.backends.tensorrt import TensorRtBackend
+from asymformer_ros.engine.api import Library, installed_builders
+from asymformer_ros.engine.build import Watch
+from asymformer_ros.engine.cache import EngineCache
+from asymformer_ros.engine.driver import NoGpu, probe_gpu
+from asymformer_ros.engine.golden import golden_frames
+from asymformer_ros.engine.options import BuildOptions
+from asymformer_ros.engine.provide import choose_builder, provide_engine
+from asymformer_ros.engine.runtime import EngineFile, open_engine
+from asymformer_ros.engine.source import engine_model, engine_request
+
+MODEL = "untrained"
+LOGGED: list[str] = []
+
+Open = Callable[..., TensorRtBackend]
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    if importlib.util.find_spec("pycuda") is None or not installed_builders():
+        pytest.skip("needs pycuda, and TensorRT or TensorRT-RTX")
+    gpu = probe_gpu()
+    if isinstance(gpu, NoGpu):
+        pytest.skip(f"there is {gpu}")
+    return choose_builder("auto", gpu)
+
+
+@pytest.fixture(scope="module")
+def opener(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Open:
+    folder = tmp_path_factory.mktemp("engines")
+
+    described = {batch: engine_model(MODEL, batch) for batch in (1, 2)}
+
+    @cache
+    def plan(precision: str, batch: int) -> Path:
+        request = engine_request(MODEL, BuildOptions(library.name, precision), None, folder, batch)
+        request = replace(request, precisions=(precision,))
+        engines = EngineCache(folder / f"batch{batch}")
+        return provide_engine(engines, request, Watch(), LOGGED.append, library.name).plan
+
+    def open_(precision: str = "fp16", batch: int = 1, use_graph: bool = True) -> TensorRtBackend:
+        file = EngineFile(plan(precision, batch), library, precision)
+        return open_engine(file, described[batch], LOGGED.append, use_graph=use_graph)
+
+    return open_
+
+
+@pytest.fixture(scope="module")
+def frames() -> tuple[np.ndarray, np.ndarray]:
+    """rgb (4, h, w, 3) and depth (4, h, w)."""
+    pairs = golden_frames(engine_model(MODEL).card.input_size)
+    return np.stack([rgb for rgb, _ in pairs]), np.stack([depth for _, depth in pairs])
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", 0.999), ("fp16", 0.98)])
+def test_an_engine_agrees_with_fp32_on_the_cpu(
+    opener: Open, frames: tuple[np.ndarray, np.ndarray], precision: str, expected: float
+) -> None:
+    """The network is untrained, its classes are close together: a trained one must reach MIN_AGREEMENT."""
+    reference = open_backend("torch", MODEL, "cpu", LOGGED.append).infer(*frames, with_confidence=True)
+    backend = opener(precision)
+    found = backend.infer(*frames, with_confidence=True)
+    backend.close()
+    assert np.mean(found.labels == reference.labels) >= expected
+    assert found.confidence is not None
+    assert reference.confidence is not None
+    assert found.confidence.all()
+    np.testing.assert_allclose(found.confidence.astype(int), reference.confidence, atol=6)
+
+
+def test_a_cuda_graph_answers_as_single_launches_do(opener: Open, frames: tuple[np.ndarray, np.ndarray]) -> None:
+    LOGGED.clear()
+    answers = []
+    for use_graph in (True, False):
+        backend = opener(use_graph=use_graph)
+        answers.append([backend.infer(*frames, with_confidence=True) for _ in range(3)])
+        backend.close()
+    assert not [text for text in LOGGED if text.startswith("no CUDA graph")]
+    for graphed, plain in zip(*answers, strict=True):
+        np.testing.assert_array_equal(graphed.labels, plain.labels)
+        np.testing.assert_array_equal(graphed.confidence, plain.confidence)
+
+
+def test_an_engine_of_two_images_answers_as_one_of_one(opener: Open, frames: tuple[np.ndarray, np.ndarray]) -> None:
+    rgb, depth = frames[0][:3], frames[1][:3]  # a full batch and a half
+    alone, together = opener(batch=1), opener(batch=2)
+    assert np.mean(alone.infer(rgb, depth).labels == together.infer(rgb, depth).labels) > 0.98
+    alone.close()
+    together.close()
+
+
+def test_it_serves_beside_pytorch_on_the_same_gpu(opener: Open, frames: tuple[np.ndarray, np.ndarray]) -> None:
+    torch_backend = open_backend("torch", MODEL, "cuda", LOGGED.append)
+    backend = opener()
+    first = backend.infer(*frames).labels
+    for _ in range(20):
+        torch_backend.infer(*frames)
+        np.testing.assert_array_equal(backend.infer(*frames).labels, first)
+    backend.close()
+    torch_backend.infer(*frames)  # the context that both use is still there
+    torch_backend.close()
+
+
+def test_a_thousand_openings_leave_nothing_behind(opener: Open, frames: tuple[np.ndarray, np.ndarray]) -> None:
+    psutil = pytest.importorskip("psutil", reason="measuring memory needs psutil")
+    import torch
+
+    def cycles(count: int) -> tuple[int, int]:
+        for _ in range(count):
+            backend = opener()
+            backend.infer(frames[0][0], frames[1][0])
+            backend.close()
+        free, total = torch.cuda.mem_get_info()
+        return total - free, psutil.Process().memory_info().rss
+
+    gpu_before, host_before = cycles(20)
+    gpu_after, host_after = cycles(1000)
+    assert gpu_after - gpu_before < 64 << 20
+    assert host_after - host_before < 128 << 20
