@@ -34,8 +34,15 @@ ARGUMENTS = [
     ("camera_info_topic", "", "CameraInfo of the colour image; empty: camera_info beside rgb_topic.", None),
     ("image_transport", "", f"Transport of the colour image. {KEEP}", ["", "raw", "compressed"]),
     ("depth_image_transport", "", f"Transport of the depth image. {KEEP}", ["", "raw", "compressedDepth"]),
-    ("model", "", f"Model bundle to load, or untrained to try the pipeline. {KEEP}", None),
-    ("backend", "", f"What runs the network: auto or torch. {KEEP}", None),
+    (
+        "cameras",
+        "",
+        "Several cameras for one node, as [front, rear]: the names come before its topics. {camera} in rgb_topic, "
+        "depth_topic and camera_info_topic stands for each name.",
+        None,
+    ),
+    ("model", "", f"Model bundle or ONNX file to load, or untrained to try the pipeline. {KEEP}", None),
+    ("backend", "", f"What runs the network: auto, torch, onnxruntime or tensorrt. {KEEP}", None),
     ("params_file", str(SHARE / "config" / "segment.yaml"), "Parameters of the segmentation node.", None),
     ("namespace", "", "Namespace of the nodes and of their relative topics.", None),
     ("rviz", "false", "Show camera, overlay and labels in RViz.", TRUE_OR_FALSE),
@@ -67,10 +74,11 @@ def start(context: LaunchContext):
     check_files(values, camera)
     topics = choose_topics(values, camera)
     actions = [*dds_environment(values["fastdds_profile"]), LogInfo(msg=announcement(camera, topics))]
+    names = camera_names(values["cameras"])
     if camera in OWN_CAMERAS:
-        actions.append(camera_node(values, camera))
-    actions.append(segmentation_node(values, topics))
-    return actions + (rviz(values, topics) if values["rviz"] == "true" else [])
+        actions += [camera_node(values, camera, name) for name in names]
+    actions.append(segmentation_node(values, topics, names))
+    return actions + (rviz(values, topics, names[0]) if values["rviz"] == "true" else [])
 
 
 def choose_camera(values):
@@ -81,6 +89,14 @@ def choose_camera(values):
     if camera in OWN_CAMERAS and (values["rgb_topic"] or values["depth_topic"]):
         raise RuntimeError(f"camera:={camera} publishes its own topics: leave out rgb_topic and depth_topic")
     return camera
+
+
+def camera_names(text):
+    """[""] stands for one camera without a name before its topics."""
+    names = yaml.safe_load(text) if text else [""]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise RuntimeError(f"cameras:={text} is no list of names: write it as cameras:='[front, rear]'")
+    return names
 
 
 def check_files(values, camera):
@@ -132,36 +148,42 @@ def sim_time(values):
     return {"use_sim_time": values["use_sim_time"] == "true"} if values["use_sim_time"] else {}
 
 
-def camera_node(values, camera):
+def camera_node(values, camera, name):
     parameters = {"source": camera, "folder": text_parameter(values["folder"]), **sim_time(values)}
     return Node(
         package="asymformer_ros",
         executable="camera_node",
         name="camera_node",
-        namespace=values["namespace"],
+        namespace="/".join(filter(None, (values["namespace"], name))),
         parameters=[parameters],
         output="screen",
         on_exit=Shutdown(reason="camera_node ended"),
     )
 
 
-def segmentation_node(values, topics):
+def segmentation_node(values, topics, names):
     given = ("model", "backend", "image_transport", "depth_image_transport")
     explicit = {name: text_parameter(values[name]) for name in given if values[name]}
+    if values["cameras"]:
+        explicit["cameras"] = names
     return Node(
         package="asymformer_ros",
         executable="segmentation_node",
         name="segmentation_node",
         namespace=values["namespace"],
         parameters=[values["params_file"], {**explicit, **sim_time(values)}],
-        remappings=remappings(topics),
+        remappings=[pair for name in names for pair in remappings(topics, name, len(names))],
         output="screen",
         on_exit=Shutdown(reason="segmentation_node ended"),
     )
 
 
-def remappings(topics):
-    """From the node's own names to the camera's, for each transport."""
+def remappings(topics, name, cameras):
+    """From the node's own names to a camera's, for each transport."""
+    if cameras > 1 and topics["rgb"].startswith("/") and "{camera}" not in topics["rgb"]:
+        raise RuntimeError(
+            f"{cameras} cameras cannot share {topics['rgb']}: write {{camera}} in rgb_topic, depth_topic"
+        )
     pairs = [
         ("rgb/image", topics["rgb"]),
         ("rgb/image/compressed", topics["rgb"] + "/compressed"),
@@ -169,16 +191,19 @@ def remappings(topics):
         ("depth/image/compressedDepth", topics["depth"] + "/compressedDepth"),
         ("rgb/camera_info", topics["camera_info"]),
     ]
-    return [(own, camera) for own, camera in pairs if own != camera]
+    before = f"{name}/" if name else ""
+    return [(before + own, camera.replace("{camera}", name)) for own, camera in pairs if own != camera]
 
 
-def rviz(values, topics):
+def rviz(values, topics, name):
+    """RViz on the first camera."""
     try:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
         return [LogInfo(msg="rviz:=true is left out: the package rviz2 is not installed")]
-    prefix = "/" + values["namespace"].strip("/") if values["namespace"].strip("/") else ""
-    rgb = topics["rgb"] if topics["rgb"].startswith("/") else f"{prefix}/{topics['rgb']}"
+    prefix = "".join(f"/{part}" for part in (values["namespace"].strip("/"), name) if part)
+    rgb = topics["rgb"].replace("{camera}", name)
+    rgb = rgb if rgb.startswith("/") else f"{prefix}/{rgb}"
     outputs = [f"/segmentation/{name}" for name in ("overlay", "color", "points")]
     moved = [("/rgb/image", rgb), *((name, prefix + name) for name in outputs)]
     return [

@@ -105,7 +105,7 @@ def nodes(**given: str) -> dict[str, Launched]:
         merged: dict[str, Any] = {}
         for file, is_file in node._Node__expanded_parameter_arguments:
             assert is_file
-            for section in yaml.safe_load(Path(file).read_text()).values():
+            for section in yaml.unsafe_load(Path(file).read_text()).values():  # launch writes lists as Python tuples
                 merged.update(section["ros__parameters"])
         remaps = dict(node.expanded_remapping_rules or [])
         described[node.node_executable] = Launched(node.expanded_node_namespace, remaps, merged)
@@ -180,6 +180,29 @@ def test_only_what_is_given_overrides_the_parameter_file(tmp_path: Path) -> None
 def test_a_namespace_reaches_both_nodes() -> None:
     for launched in nodes(namespace="robot").values():
         assert launched.namespace == "/robot"
+
+
+@needs_launch
+def test_several_cameras_have_topics_of_their_own_and_one_node() -> None:
+    launched = nodes(cameras="[front, rear]", rgb_topic="/{camera}/color/image", depth_topic="/{camera}/depth")
+    assert set(launched) == {"segmentation_node"}
+    assert launched["segmentation_node"].parameters["cameras"] == ("front", "rear")
+    renamed = launched["segmentation_node"].remaps
+    assert renamed["front/rgb/image"] == "/front/color/image"
+    assert renamed["rear/depth/image"] == "/rear/depth"
+    assert renamed["rear/rgb/camera_info"] == "/rear/color/camera_info"
+    simulated = of_kind("Node", visit(camera="sim", cameras="[front, rear]"))
+    assert [node.node_executable for node in simulated] == ["camera_node", "camera_node", "segmentation_node"]
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("cameras", "camera", "told"),
+    [("front", "sim", "no list of names"), ("[front, rear]", "realsense", "2 cameras cannot share .*{camera}")],
+)
+def test_cameras_that_cannot_be_told_apart_are_refused(cameras: str, camera: str, told: str) -> None:
+    with pytest.raises(RuntimeError, match=told):
+        visit(cameras=cameras, camera=camera)
 
 
 @needs_launch
