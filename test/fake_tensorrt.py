@@ -61,6 +61,8 @@ class FakeTensorRt:
         self._version, self._timings_fit = version, timings_fit
         self.float32, self.float16 = "DataType.FLOAT", "DataType.HALF"
         self.calls: list[Any] = []
+        self.works = True
+        self.logger: Any = None
         self.layers = [self._layer(*layer) for layer in layers]
         for enum in (
             "BuilderFlag",
@@ -69,12 +71,18 @@ class FakeTensorRt:
             "MemoryPoolType",
             "NetworkDefinitionCreationFlag",
             "ProfilingVerbosity",
+            "TensorIOMode",
         ):
             setattr(self, enum, Enum(enum, version))
         self.ILogger = type("ILogger", (), {})
         if version in KNOWN["IProgressMonitor"]:
             self.IProgressMonitor = type("IProgressMonitor", (), {})
         self.config = self._config()
+        self.context: Fake | None = self._fake(
+            "IExecutionContext",
+            set_tensor_address=lambda name, address: self._call("set_tensor_address", name, address),
+            execute_async_v3=lambda stream: self._call("execute_async_v3", stream),
+        )
 
     def Builder(self, logger: Any) -> Fake:  # noqa: N802
         return self._fake(
@@ -88,7 +96,12 @@ class FakeTensorRt:
         return self._fake("OnnxParser", parse_from_file=lambda path: True, num_errors=0)
 
     def Runtime(self, logger: Any) -> Fake:  # noqa: N802
+        self.logger = logger
         return self._fake("Runtime", deserialize_cuda_engine=self._engine)
+
+    def _call(self, *call: Any) -> bool:
+        self.calls.append(call)
+        return self.works
 
     def _fake(self, kind: str, **values: Any) -> Fake:
         return Fake(kind, self._version, **values)
@@ -152,5 +165,7 @@ class FakeTensorRt:
             get_tensor_name=lambda _: "rgb",
             get_tensor_shape=lambda _: (1, 8, 8, 3),
             get_tensor_dtype=lambda _: "DataType.UINT8",
+            get_tensor_mode=lambda _: "TensorIOMode.INPUT",
             create_engine_inspector=lambda: inspector,
+            create_execution_context=lambda: self.context,
         )

@@ -52,7 +52,7 @@ class Rounder:
 
 def verified(engine: Rounder, golden: Golden | None, reference: Rounder, log: list[str] | None = None) -> Verification:
     told = [] if log is None else log
-    return golden_verifier(CARD, golden, lambda: reference, lambda plan: engine, told.append)(PLAN, BUILT)
+    return golden_verifier(CARD, lambda: golden, lambda: reference, lambda plan: engine, told.append)(PLAN, BUILT)
 
 
 def test_the_frames_are_the_same_each_time_and_of_the_models_size() -> None:
@@ -84,7 +84,7 @@ def test_no_confidence_at_all_is_a_sign_of_nan() -> None:
 
 def test_without_golden_answers_the_reference_is_asked_once_for_all_engines() -> None:
     reference, log = Rounder(), list[str]()
-    verifier = golden_verifier(CARD, None, lambda: reference, lambda plan: Rounder(), log.append)
+    verifier = golden_verifier(CARD, lambda: None, lambda: reference, lambda plan: Rounder(), log.append)
     assert verifier(PLAN, BUILT).passed
     assert verifier(PLAN, BUILT).passed
     assert (reference.asked, reference.closed) == (COUNT, 1)

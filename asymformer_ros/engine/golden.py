@@ -93,14 +93,16 @@ def make_verifier(model: str, described: EngineModel, library: Library, log: Cal
     """A Verifier of a bundle's, an ONNX file's or an untrained network's engines.
 
     FP32 is the golden answers of an ONNX file; where it has none, or there is no ONNX file, it is PyTorch or ONNX
-    Runtime on the CPU. log: as for `golden_verifier`. Raises CheckpointError where the ONNX file is damaged.
+    Runtime on the CPU. Nothing is read or computed before the first engine comes. log: as for `golden_verifier`.
     """
     is_onnx = model.endswith(".onnx")
-    golden = None
-    if is_onnx:
+
+    def golden() -> Golden | None:
+        if not is_onnx:
+            return None
         from asymformer_ros.onnx_model import load  # a robot with a bundle has no need of it
 
-        golden = read_golden(load(model))
+        return read_golden(load(model))
 
     def open_plan(plan: Path) -> InferenceBackend:
         return open_engine(EngineFile(plan, library, "engine"), described, log)
@@ -113,29 +115,30 @@ def make_verifier(model: str, described: EngineModel, library: Library, log: Cal
 
 def golden_verifier(
     card: ModelCard,
-    golden: Golden | None,
+    golden: Callable[[], Golden | None],
     reference: Callable[[], InferenceBackend],
     open_plan: Callable[[Path], InferenceBackend],
     log: Callable[[str], None],
 ) -> Verifier:
     """A Verifier that runs the golden frames through a plan and compares with FP32.
 
-    golden: the answers that are known; where there are none, or where this machine makes other frames of the same
-    recipe, `reference` is opened once and asked. open_plan: opens the plan to serve. log: told why the reference is
-    asked. What they raise goes through.
+    golden: reads the answers that are known; where there are none, or where this machine makes other frames of the
+    same recipe, `reference` is opened once and asked. open_plan: opens the plan to serve. log: told why the reference
+    is asked. What they raise goes through.
     """
-    frames = golden_frames(card.input_size)
-    known: list[NDArray[np.uint8]] = []
+    known: list[tuple[Frames, NDArray[np.uint8]]] = []
 
     def verifier(plan: Path, _built: BuildResult) -> Verification:
         if not known:
-            known.append(_expected(frames, golden, reference, log))
+            frames = golden_frames(card.input_size)
+            known.append((frames, _expected(frames, golden(), reference, log)))
+        frames, expected = known[0]
         engine = open_plan(plan)
         try:
             got = [_answer(engine.infer(rgb, depth, with_confidence=True)) for rgb, depth in frames]
         finally:
             engine.close()
-        return verify([Answer(labels) for labels in known[0]], got)
+        return verify([Answer(labels) for labels in expected], got)
 
     return verifier
 
