@@ -97,6 +97,7 @@ def graphed(backend: Any) -> Callable[[Any, Any], Any]:
     places = [torch.zeros(1, channels, height, width, device="cuda", dtype=torch.float16) for channels in (3, 1)]
     with torch.inference_mode():
         side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):
                 network(*places)

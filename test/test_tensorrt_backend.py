@@ -156,6 +156,27 @@ def test_all_work_is_done_by_one_thread_whoever_calls() -> None:
     assert threading.get_ident() not in opened.gpu.threads
 
 
+def test_a_close_while_others_call_leaves_each_with_an_answer_or_an_error() -> None:
+    opened, outcomes = Opened(), list[str]()
+
+    def call() -> None:
+        try:
+            while True:
+                assert np.array_equal(opened.backend.infer(RGB[0], DEPTH[0]).labels, RGB[0, ..., 0])
+        except BackendError as error:
+            outcomes.append(str(error))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    opened.backend.close()
+    for caller in callers:
+        caller.join()
+    assert len(outcomes) == 4
+    assert all("is closed" in told or "cannot work" in told for told in outcomes)
+    assert (opened.gpu.closed, opened.gpu.entered) == (1, 0)
+
+
 def test_the_answer_belongs_to_the_caller() -> None:
     backend = Opened().backend
     first = backend.infer(RGB[:1], DEPTH[:1]).labels

@@ -110,9 +110,11 @@ class TensorRtBackend:
     def close(self) -> None:
         """Release the engine and its memory; nothing but another `close` may be called afterwards."""
         session, self._session = self._session, None
-        if session is not None:
-            self._thread.submit(session.close).result()
-        self._thread.shutdown()
+        try:
+            if session is not None:
+                self._thread.submit(session.close).result()
+        finally:
+            self._thread.shutdown()
 
     def _do(self, work: Callable[[], Done]) -> Done:
         try:
@@ -121,14 +123,15 @@ class TensorRtBackend:
             raise BackendError(f"{self.name} cannot work: {error}") from error
 
     def _infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], with_confidence: bool) -> Prediction:
-        if self._session is None:
+        session = self._session  # another thread may close meanwhile: its work then comes behind this
+        if session is None:
             raise BackendError(f"{self.name} is closed")
         parts = []
         for start in range(0, len(rgb), self.batch):
             images = rgb[start : start + self.batch]
-            self._fill(self._session.inputs, images, depth[start : start + self.batch])
-            self._session.run()
-            parts.append(self._read(self._session.outputs, len(images), with_confidence))
+            self._fill(session.inputs, images, depth[start : start + self.batch])
+            session.run()
+            parts.append(self._read(session.outputs, len(images), with_confidence))
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _fill(self, inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
