@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -131,9 +134,9 @@ def start_peer() -> Iterator[Callable[[], tuple[Peer, int]]]:
 def start_node() -> Iterator[Callable[..., RosProcess]]:
     nodes: list[RosProcess] = []
 
-    def start(domain: int, *arguments: str, model: str = "untrained") -> RosProcess:
+    def start(domain: int, *arguments: str, model: str = "untrained", module: str = MODULE) -> RosProcess:
         chosen = ("-p", f"model:={model}") if model else ()
-        nodes.append(RosProcess(MODULE, *chosen, *arguments, domain=domain))
+        nodes.append(RosProcess(module, *chosen, *arguments, domain=domain))
         return nodes[-1]
 
     yield start
@@ -448,3 +451,31 @@ def test_simulated_time_counts_the_age_and_its_jump_back_is_survived(start_peer:
 
         wait_until(served, f"labels at simulated time {start}; the node said:\n{session.node.output}")
     assert "time has jumped" in session.node.output
+
+
+@pytest.mark.slow
+def test_the_engine_takes_over_and_its_failure_costs_no_frame(
+    start_peer: Any, start_node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="the engine is really built, which needs no GPU")
+    if isinstance(probe_gpu(), GpuInfo):
+        pytest.skip("with a GPU the engine itself is tested")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    peer, domain = start_peer()
+    node = start_node(domain, "-p", f"engine_cache:={tmp_path}", module="node_with_stand_in_engine")
+    session = Session(peer, node).listen("summary")
+    status = peer.listen(DiagnosticArray, "/diagnostics")
+    session.connected().exchange("summary")
+    served: list[Any] = []
+    while "device lost" not in node.output:
+        stamp = session.send()
+        wait_until(lambda wanted=stamp: wanted in stamps(session.received["summary"]), "the summary of each frame")
+        served.append(session.received["summary"][-1])
+    backends = [summary.backend for summary in served]
+    assert backends[0] == backends[-1] == "torch cpu fp32"
+    assert backends.count("stand-in engine") == 5
+    assert any(summary.engine.startswith("building: ") for summary in served)
+    assert served[-1].engine.startswith("failed, the next try is in 10 s")
+    assert node.output.count("device lost: torch cpu fp32 serves, the next try is in 10 s") == 1
+    wait_until(lambda: "failed" in {v.key: v.value for v in status[-1].status[0].values}["engine"], "diagnostics")
+    assert node.stop() == 0

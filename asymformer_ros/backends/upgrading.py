@@ -127,3 +127,8 @@ class UpgradingBackend:
             self._making.tell(f"failed, the next try is in {self._retry:.0f} s")
             self._making.wait(self._retry)
             self._retry = min(4 * self._retry, LONGEST_RETRY)
+
+
+def progress_of(backend: InferenceBackend) -> str:
+    """How far the better backend is that this one is to be upgraded to; "" where there is none in the making."""
+    return backend.progress if isinstance(backend, UpgradingBackend) else ""

@@ -15,6 +15,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from asymformer_ros.backends.upgrading import progress_of
 from asymformer_ros.errors import BackendError, FrameError
 from asymformer_ros.frame import RgbdFrame, Segmentation
 from asymformer_ros.node.camera import Camera
@@ -97,8 +98,11 @@ class FramePath:
         age_ms = self._age(header) * 1e3
         info = _matching(one.pair.camera_info, one.frame, camera.health)
         start = perf_counter()
-        served = Served(header, one.frame, segmentation, info, one.convert_ms, age_ms)
-        camera.outputs.publish(served, self._segmenter.backend.name, self._host.settings.overlay_alpha)
+        backend = self._segmenter.backend
+        served = Served(
+            header, one.frame, segmentation, info, backend.name, progress_of(backend), one.convert_ms, age_ms
+        )
+        camera.outputs.publish(served, self._host.settings.overlay_alpha)
         times = segmentation.times
         camera.health.served(
             {

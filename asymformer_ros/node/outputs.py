@@ -38,6 +38,8 @@ class Served:
     frame: RgbdFrame
     segmentation: Segmentation
     camera_info: CameraInfo | None
+    backend: str
+    engine: str
     convert_ms: float
     age_ms: float
 
@@ -86,7 +88,7 @@ class Outputs:
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._label_info.publish(message)
 
-    def publish(self, served: Served, backend: str, overlay_alpha: float) -> None:
+    def publish(self, served: Served, overlay_alpha: float) -> None:
         """Publish whatever has subscribers, each under the colour image's header."""
         header, segmentation = served.header, served.segmentation
         if _wanted(self._images["labels"]):
@@ -103,9 +105,9 @@ class Outputs:
         if served.camera_info is not None and _wanted(self._camera_info):
             self._camera_info.publish(_restamped(served.camera_info, header))
         if segmentation.confidence is not None and _wanted(self._summary):
-            self._summary.publish(self._summarize(served, backend))
+            self._summary.publish(self._summarize(served))
 
-    def _summarize(self, served: Served, backend: str) -> SegmentationSummary:
+    def _summarize(self, served: Served) -> SegmentationSummary:
         times = served.segmentation.times
         statistics = class_statistics(served.frame, served.segmentation)
         return SegmentationSummary(
@@ -124,7 +126,8 @@ class Outputs:
             ],
             unlabelled_fraction=max(0.0, 1.0 - sum(entry.pixel_fraction for entry in statistics)),
             model=self._model,
-            backend=backend,
+            backend=served.backend,
+            engine=served.engine,
             convert_ms=served.convert_ms,
             preprocess_ms=times.preprocess,
             inference_ms=times.inference,

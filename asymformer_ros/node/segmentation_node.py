@@ -17,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from asymformer_ros.backends import InferenceBackend
-from asymformer_ros.backends.upgrading import UpgradingBackend
+from asymformer_ros.backends.upgrading import progress_of
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.frame_path import FramePath
@@ -164,8 +164,8 @@ class SegmentationNode(LifecycleNode):
             "model": self._backend.card.name if self._backend else self.settings.model,
             "backend": self._backend.name if self._backend else "none",
         }
-        if isinstance(self._backend, UpgradingBackend):
-            facts["engine"] = self._backend.progress
+        if self._backend and progress_of(self._backend):
+            facts["engine"] = progress_of(self._backend)
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
         expects = serving and self.settings.enabled
