@@ -23,14 +23,18 @@ from asymformer_ros.errors import BackendError
 HERE = Path(__file__).parent
 
 
-@pytest.fixture
-def driver(tmp_path: Path) -> Path:
+def compile_driver(library: Path) -> Path:
+    """The name matters: a library that is loaded as libcuda.so.1 would be this process's driver from then on."""
     if shutil.which("gcc") is None:
         pytest.skip("needs gcc")
-    library = tmp_path / "libcuda.so.1"
-    options = ["-w", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
+    options = ["-w", "-shared", "-fPIC", f"-Wl,-soname,{library.name}"]
     subprocess.run(["gcc", *options, "-o", library, HERE / "fake_cuda.c"], check=True)
     return library
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Path:
+    return compile_driver(tmp_path / "libstandin.so")
 
 
 @pytest.fixture
@@ -142,9 +146,10 @@ print("all is well")
 """
 
 
-def test_pycuda_copies_records_and_frees(driver: Path) -> None:
+def test_pycuda_copies_records_and_frees(tmp_path: Path) -> None:
     if importlib.util.find_spec("pycuda") is None:
         pytest.skip("pycuda is not installed")
+    driver = compile_driver(tmp_path / "libcuda.so.1")  # for the other process alone
     path = f"{driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}"
     environment = {**os.environ, "LD_LIBRARY_PATH": path, "LD_PRELOAD": str(driver)}
     code = [sys.executable, "-c", _WITH_PYCUDA]
