@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.files import write_atomically
 from asymformer_ros.labels import LabelSet
 from asymformer_ros.model_card import ModelCard
 from asymformer_ros.network.asymformer import AsymFormer, AsymFormerConfig
@@ -67,7 +67,10 @@ class ModelBundle:
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in self.network.state_dict().items()}
         if half:
             tensors = {key: _halved(key, tensor) for key, tensor in tensors.items()}
-        _write_atomically(Path(path), serialize(tensors, self._metadata()))
+        try:
+            write_atomically(Path(path), serialize(tensors, self._metadata()))
+        except OSError as error:
+            raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
 
     @staticmethod
     def load(path: str | Path) -> ModelBundle:
@@ -130,22 +133,6 @@ def _halved(key: str, tensor: Tensor) -> Tensor:
     if not torch.isfinite(half).all():
         raise CheckpointError(f"{key} has weights beyond FP16's 65504: save it without half")
     return half
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _convert_first(path: Path) -> CheckpointError:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "asymformer_ros"
 LAYERS = (
-    {"errors"},
+    {"errors", "files"},
     {"frame", "intrinsics"},
     {"depth", "labels", "postprocessing", "preprocessing"},
     {"model_card", "recording", "summary"},

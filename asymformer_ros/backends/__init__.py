@@ -60,6 +60,13 @@ def as_batch(
     return (rgb[None], depth[None]) if rgb.ndim == 3 else (rgb, depth)
 
 
+def plain_frame(size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """rgb (h, w, 3) and depth (h, w) without meaning, to try a backend with."""
+    height, width = size
+    ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
+    return ramp, np.linspace(0.3, 8.0, height * width, dtype=np.float32).reshape(height, width)
+
+
 def open_backend(choice: str, model: str, device: str, log: Callable[[str], None]) -> InferenceBackend:
     """Load a model into the best backend that runs here, or the one that is asked for.
 

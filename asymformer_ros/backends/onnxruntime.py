@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import Prediction, as_batch
+from asymformer_ros.backends import Prediction, as_batch, plain_frame
 from asymformer_ros.errors import BackendError
 from asymformer_ros.model_card import ModelCard
 from asymformer_ros.onnx_model import OnnxModel, keep_outputs, load
@@ -63,9 +63,7 @@ class OnnxRuntimeBackend:
 
     def is_finite(self) -> bool:
         """Whether the answer to a plain test frame is finite everywhere: confidence is never 0 otherwise."""
-        height, width = self.card.input_size
-        ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
-        depth = np.linspace(0.3, 8.0, height * width, dtype=np.float32).reshape(height, width)
+        ramp, depth = plain_frame(self.card.input_size)
         if self._model.gives_labels:
             confidence = self.infer(ramp, depth, with_confidence=True).confidence
             self._sessions.clear()  # the one with confidence may never be needed again

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import DEVICES, Prediction, as_batch
+from asymformer_ros.backends import DEVICES, Prediction, as_batch, plain_frame
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.model_card import ModelCard
 
@@ -55,9 +55,7 @@ class TorchBackend:
 
     def is_finite(self) -> bool:
         """Whether the logits of a plain test frame are all finite. Warms the network up, too."""
-        height, width = self.card.input_size
-        ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
-        depth = np.linspace(0.3, 8.0, height * width, dtype=np.float32).reshape(height, width)
+        ramp, depth = plain_frame(self.card.input_size)
         with torch.inference_mode():
             return bool(torch.isfinite(self._logits(ramp[None], depth[None])).all())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.files import write_atomically
 from asymformer_ros.frame import RgbdFrame
 
 _CAPTION_HEIGHT = 24
@@ -34,12 +34,9 @@ def side_by_side(frame: RgbdFrame, overlay: NDArray[np.uint8], overlay_caption: 
 def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Write beside the target, then rename: the file is whole or absent. Raises AsymformerError."""
     _, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(data.tobytes())
-        os.replace(partial, path)
+        write_atomically(path, data.tobytes())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise AsymformerError(f"cannot write '{path}': {error.strerror}") from error
 
 

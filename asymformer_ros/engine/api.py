@@ -7,7 +7,6 @@ their TensorRT class: so `test/test_engine_api.py` compares each attribute with 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 from asymformer_ros.engine.driver import GpuInfo
 from asymformer_ros.engine.options import BUILDERS, BuildOptions
 from asymformer_ros.errors import BackendError
+from asymformer_ros.files import write_atomically
 
 _STRONG_FROM = (10, 12)  # weak typing is deprecated from there on
 _MIB = 1 << 20
@@ -218,9 +218,7 @@ def _read_timing_cache(config: Any, path: Path, listener: Listener) -> None:
 
 
 def _write_timing_cache(config: Any, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # builds of other models use the same file
-    beside.write_bytes(memoryview(config.get_timing_cache().serialize()))
-    os.replace(beside, path)
+    write_atomically(path, memoryview(config.get_timing_cache().serialize()))
 
 
 def _describe(tensors: Sequence[Any]) -> tuple[TensorInfo, ...]:

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
 from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.files import write_atomically
 
 PLAN, MANIFEST, LOCK = "engine.plan", "manifest.json", "lock"
 
@@ -90,9 +91,7 @@ class EngineCache:
         with writable(slot):
             (slot / MANIFEST).unlink(missing_ok=True)
             os.replace(plan, slot / PLAN)
-            beside = slot / f".{MANIFEST}.{os.getpid()}.tmp"
-            beside.write_text(manifest.to_json())
-            os.replace(beside, slot / MANIFEST)
+            write_atomically(slot / MANIFEST, manifest.to_json().encode())
         return Engine(slot / PLAN, manifest)
 
     def contents(self) -> tuple[Engine, ...]:

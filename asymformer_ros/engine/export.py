@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.engine.cleanup import simplify
 from asymformer_ros.engine.golden import add_golden, answer_golden
 from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.files import write_atomically
 from asymformer_ros.models import open_model
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.network.deploy import fold
@@ -116,14 +116,8 @@ def open_graph(model: str) -> tuple[Any, OnnxModel]:
 def write_model(model: Any, path: Path) -> None:
     """Check a ModelProto and write it to `path`, whole or not at all. Raises CheckpointError where it cannot."""
     onnx.checker.check_model(model, full_check=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(model.SerializeToString(deterministic=True))
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_atomically(path, model.SerializeToString(deterministic=True))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from asymformer_ros import __version__
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.files import write_atomically
 
 FORMAT = "asymformer_precision"
 VERSION = 1
@@ -75,7 +76,7 @@ class PrecisionReport:
     def save(self, path: Path) -> None:
         """Write as JSON. Raises ConfigurationError where that fails."""
         try:
-            path.write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
+            write_atomically(path, json.dumps(self.to_json(), indent=1).encode())
         except OSError as error:
             raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 
