@@ -128,7 +128,7 @@ def summarize(consumer: Consumer, memory: dict[str, float], seconds: float) -> d
         if missing:
             consumer.problems.add(f"{name}: {len(missing)} frames of {len(consumer.ages)} have labels but not this")
     return {
-        "camera_hz": round(len(consumer.sent) / seconds, 1),
+        "camera_hz": round((len(consumer.sent) - 1) * 1e9 / (max(consumer.sent) - min(consumer.sent)), 1),
         "labels_hz": round(len(consumer.ages) / seconds, 2),
         "age_on_arrival_ms": percentiles(consumer.ages),
         "stages_ms": {stage: percentiles(values) for stage, values in consumer.stages.items() if values},
@@ -148,9 +148,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             processes.append(start(NODE, f"model:={arguments.model}", f"backend:={arguments.backend}"))
         consumer = Consumer()
         node = node_process()
-        consumer_seconds = arguments.seconds
-        memory = watch(consumer, node, consumer_seconds)
-        result = summarize(consumer, memory, consumer_seconds)
+        memory = watch(consumer, node, arguments.seconds)
+        result = summarize(consumer, memory, arguments.seconds)
     finally:
         codes = {}
         for process, number in zip(reversed(processes), (signal.SIGINT, signal.SIGTERM), strict=False):
