@@ -22,6 +22,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import Peer, RosProcess, free_domain, header, stamps, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -451,6 +452,19 @@ def test_simulated_time_counts_the_age_and_its_jump_back_is_survived(start_peer:
 
         wait_until(served, f"labels at simulated time {start}; the node said:\n{session.node.output}")
     assert "time has jumped" in session.node.output
+
+
+def test_the_class_names_are_latched_for_whoever_comes_later(start_peer: Any, start_node: Any, expected: Any) -> None:
+    vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs comes with a ROS installation only")
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, "-p", "min_confidence:=0.25")).listen("labels").connected()
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    received = peer.listen(vision_msgs.LabelInfo, "/segmentation/label_info", latched)
+    wait_until(lambda: received, "label_info")
+    names = {entry.class_id: entry.class_name for entry in received[0].class_map}
+    assert names == dict(enumerate(expected[1].names))
+    assert received[0].threshold == 0.25
+    assert session.node.stop() == 0
 
 
 @pytest.mark.slow
