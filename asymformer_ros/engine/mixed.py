@@ -9,9 +9,17 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from asymformer_ros.engine.precision import FP32_OPS, PREFIX
 from asymformer_ros.engine.report import PrecisionReport
 from asymformer_ros.errors import ConfigurationError
+
+PREFIX = "/preprocess/"
+
+FP32_OPS = {
+    "LayerNormalization": "sums squares over the channels",
+    "ReduceMean": "sums over the whole map",
+    "ReduceSum": "sums over all classes",
+}
+"""Kinds of node that always stay in FP32: what they sum up on the way is in none of their outputs."""
 
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _TYPED_BY_ATTRIBUTE = ("Cast",)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from asymformer_ros.backends.onnxruntime import open_session
+from asymformer_ros.engine.mixed import FP32_OPS, PREFIX
 from asymformer_ros.engine.probes import add_probes, read_probes
 from asymformer_ros.engine.report import Layer, PrecisionReport, Range, Weight
 from asymformer_ros.errors import ConfigurationError
@@ -26,15 +27,6 @@ HEADROOM = 4.0
 
 MAX_ERROR = 1e-3
 """Relative error of rounding to FP16; 5e-4 is what rounding costs a value within its normal range at most."""
-
-PREFIX = "/preprocess/"
-
-FP32_OPS = {
-    "LayerNormalization": "sums squares over the channels",
-    "ReduceMean": "sums over the whole map",
-    "ReduceSum": "sums over all classes",
-}
-"""Kinds of node that always stay in FP32: what they sum up on the way is in none of their outputs."""
 
 MOVES = ("Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 """Kinds of node that only move the values of their first input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 from asymformer_ros.backends.tensorrt import CameraModel, EngineModel
 from asymformer_ros.engine.api import Library
 from asymformer_ros.engine.cleanup import simplify
-from asymformer_ros.engine.mixed import to_mixed
+from asymformer_ros.engine.mixed import FP32_OPS, PREFIX, to_mixed
 from asymformer_ros.engine.options import BuildOptions
-from asymformer_ros.engine.precision import FP32_OPS, PREFIX
 from asymformer_ros.engine.provide import EngineRequest, Source
 from asymformer_ros.engine.report import PrecisionReport
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.onnx_model import CAMERA_INPUTS, OnnxModel, load
+
+_SURVEYED_FRAMES = 4
 
 
 def engine_request(
@@ -42,36 +44,41 @@ def engine_model(model: str, batch: int = 1) -> EngineModel:
     return CameraModel(open_model(model).card, batch)
 
 
-def precisions_to_try(requested: str, report: PrecisionReport | None) -> tuple[str, ...]:
-    """From the requested precision down to FP32; mixed only with the report that says what stays in FP32."""
+def precisions_to_try(requested: str, report: PrecisionReport | None, *, can_survey: bool = False) -> tuple[str, ...]:
+    """From the requested precision down to FP32; mixed only with a report that says what stays in FP32.
+
+    can_survey: whether a report can be made when it comes to that, of simulated frames. Asked for by name, mixed needs
+    one of the user's own frames.
+    """
     if requested == "mixed" and report is None:
         raise ConfigurationError(
             "mixed precision needs a report of the layers that stay in FP32: make one with "
             "`asymformer precision MODEL -o precision.json` and give it with `--report precision.json`"
         )
-    order = ("fp16", "mixed", "fp32") if report else ("fp16", "fp32")
+    order = ("fp16", "mixed", "fp32") if report or can_survey else ("fp16", "fp32")
     return order[order.index(requested) :]
 
 
 def _of_bundle(
     model: str, options: BuildOptions, report: PrecisionReport | None, folder: Path, batch: int
 ) -> EngineRequest:
-    from asymformer_ros.engine.export import (
-        ExportOptions,
-        export_model,
-    )  # PyTorch: a robot with an ONNX file has no need of it
+    # PyTorch: a robot with an ONNX file has no need of it.
+    from asymformer_ros.engine.export import ExportOptions, export_model
     from asymformer_ros.models import open_model
 
     bundle = open_model(model)
     _check_report(report, bundle.sha256)
     shape = (batch, *bundle.card.input_size)
+    export = ExportOptions(batch=batch)
     return EngineRequest(
         model_name=bundle.card.name,
         model_sha256=bundle.sha256,
         shapes=dict(zip(CAMERA_INPUTS, ((*shape, 3), (*shape, 2)), strict=True)),
-        source=_Sources(lambda: export_model(bundle, ExportOptions(batch=batch)), report, folder).make,
+        source=_Sources(
+            lambda: export_model(bundle, ExportOptions(batch=batch)), _reported(model, report), folder
+        ).make,
         options=_with_report(options, report),
-        precisions=precisions_to_try(options.precision, report),
+        precisions=precisions_to_try(options.precision, report, can_survey=_has_onnxruntime()),
     )
 
 
@@ -83,29 +90,30 @@ def _of_onnx(model: str, options: BuildOptions, report: PrecisionReport | None, 
             "engine gets its precision from `--precision` and `--report`"
         )
     _check_report(report, description.model_sha256)
+    can_survey = _has_onnxruntime() and description.takes_camera_images and description.batch == 1
     return EngineRequest(
         model_name=description.path.stem,
         model_sha256=description.sha256,
         shapes=_shapes(description),
-        source=_Sources(lambda: simplify(load(model)), report, folder).make,
+        source=_Sources(lambda: simplify(load(model)), _reported(model, report), folder).make,
         options=_with_report(options, report),
-        precisions=precisions_to_try(options.precision, report),
+        precisions=precisions_to_try(options.precision, report, can_survey=can_survey),
     )
 
 
 class _Sources:
     """Makes the ONNX files as they are asked for; the model is exported at most once."""
 
-    def __init__(self, export: Callable[[], Any], report: PrecisionReport | None, folder: Path) -> None:
-        self._export, self._folder = export, folder
-        self._reported = report.fp32_layers if report else ()
+    def __init__(self, export: Callable[[], Any], reported: Callable[[], tuple[str, ...]], folder: Path) -> None:
+        """reported: names of the nodes that a mixed graph keeps in FP32."""
+        self._export, self._reported, self._folder = export, reported, folder
         self._model: Any = None
 
     def make(self, library: Library, precision: str) -> Source:
         """A typed graph where the builder keeps the graph's precision; names of FP32 nodes where it chooses itself."""
         if self._model is None:
             self._model = self._export()
-        reported = self._reported if precision == "mixed" else ()
+        reported = self._reported() if precision == "mixed" else ()
         if library.precision_in_graph:
             model = self._model if precision == "fp32" else to_mixed(self._model, reported)
             return Source(self._write(model, precision))
@@ -117,6 +125,29 @@ class _Sources:
         path = self._folder / f"{precision}.onnx"
         path.write_bytes(model.SerializeToString())
         return path
+
+
+def _reported(model: str, report: PrecisionReport | None) -> Callable[[], tuple[str, ...]]:
+    """Names that a report keeps in FP32; where there is none, of one that is made when it is asked for."""
+    return lambda: (report or _survey(model)).fp32_layers
+
+
+def _survey(model: str) -> PrecisionReport:
+    """The report of simulated frames: for a model whose FP16 engine has failed, better than no FP16 at all."""
+    from asymformer_ros.engine.frames import SIMULATED, sample_frames
+    from asymformer_ros.engine.precision import analyse
+
+    if model.endswith(".onnx"):
+        graph, description = simplify(load(model)), OnnxModel.open(model)
+    else:
+        from asymformer_ros.engine.export import open_graph
+
+        graph, description = open_graph(model)
+    return analyse(graph, description, sample_frames(None, _SURVEYED_FRAMES), SIMULATED)
+
+
+def _has_onnxruntime() -> bool:
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def _shapes(model: OnnxModel) -> dict[str, tuple[int, ...]]:
