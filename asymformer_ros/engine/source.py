@@ -74,9 +74,7 @@ def _of_bundle(
         model_name=bundle.card.name,
         model_sha256=bundle.sha256,
         shapes=dict(zip(CAMERA_INPUTS, ((*shape, 3), (*shape, 2)), strict=True)),
-        source=_Sources(
-            lambda: export_model(bundle, ExportOptions(batch=batch)), _reported(model, report), folder
-        ).make,
+        source=_Sources(lambda: export_model(bundle, export), _reported(model, report), folder).make,
         options=_with_report(options, report),
         precisions=precisions_to_try(options.precision, report, can_survey=_has_onnxruntime()),
     )
