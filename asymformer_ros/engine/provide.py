@@ -13,11 +13,9 @@ from asymformer_ros.engine.build import BuildResult, Watch, build_plan
 from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, file_sha256
-from asymformer_ros.engine.options import BUILDERS, BuildOptions
+from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.verify import Rung, Verification, climb_down
 from asymformer_ros.errors import BackendError
-
-BUILDER_CHOICES = ("auto", *BUILDERS)
 
 _NOTED_WARNINGS = 20
 
