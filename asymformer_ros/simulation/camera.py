@@ -42,8 +42,8 @@ class RoomCamera:
         self._room = SimulatedRoom(seed)
 
     def frame(self, index: int) -> RawRgbd:
-        frame = self._room.render(camera_pose(index / self._rate), self.intrinsics)
-        return RawRgbd(rgb=frame.rgb, depth=np.rint(frame.depth * 1000).astype(np.uint16))
+        frame, labels = self._room.render_labelled(camera_pose(index / self._rate), self.intrinsics)
+        return RawRgbd(rgb=frame.rgb, depth=np.rint(frame.depth * 1000).astype(np.uint16), labels=labels)
 
 
 class RecordedCamera:
@@ -90,7 +90,7 @@ class SensorNoise:
             cells = rng.random((-(-height // _HOLE_PIXELS), -(-width // _HOLE_PIXELS))) < self.depth_holes
             holes = cells.repeat(_HOLE_PIXELS, axis=0).repeat(_HOLE_PIXELS, axis=1)[:height, :width]
             depth = np.where(holes, np.uint16(0), depth)
-        return RawRgbd(rgb=rgb, depth=depth)
+        return RawRgbd(rgb=rgb, depth=depth, labels=frame.labels)
 
 
 def _add_noise(rgb: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -1,0 +1,49 @@
+"""`asymformer render`: a data set of the simulated world."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from asymformer_ros.cli.options import Subparsers, image_size
+
+
+def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "render",
+        help="render a labelled data set of simulated rooms",
+        description="Render a data set of simulated rooms with true labels, in the PNG layout of the authors, for "
+        "training and evaluation. The same numbers give the same files.",
+    )
+    parser.add_argument("folder", type=Path, metavar="OUT", help="new or empty folder")
+    parser.add_argument("--frames", type=int, default=1000, help="frames for training [1000]")
+    parser.add_argument("--test-frames", type=int, help="frames for testing, of other rooms [a tenth of --frames]")
+    parser.add_argument("--frames-per-room", type=int, default=4, help="after so many comes another room [4]")
+    parser.add_argument("--seed", type=int, default=0, help="of the first room [0]")
+    parser.add_argument("--size", type=image_size, default=(240, 320), metavar="HxW", help="of the images [240x320]")
+    parser.add_argument("--workers", type=int, help="processes [one for each core]")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ConfigurationError where something is missing or the folder is not empty."""
+    from asymformer_ros.datasets.png import PngWriter
+    from asymformer_ros.intrinsics import Intrinsics
+    from asymformer_ros.labels import label_set
+    from asymformer_ros.simulation.data_set import RenderPlan, render_frames
+    from tqdm import tqdm
+
+    test_frames = args.test_frames if args.test_frames is not None else max(1, args.frames // 10)
+    plan = RenderPlan(args.frames, test_frames, args.frames_per_room, args.seed)
+    height, width = args.size
+    intrinsics = Intrinsics.typical(width, height)
+    workers = args.workers or len(os.sched_getaffinity(0))
+    with PngWriter(args.folder, intrinsics, label_set("nyuv2_40")) as writer:
+        frames = render_frames(plan, intrinsics, workers)
+        for frame in tqdm(frames, total=args.frames + test_frames, unit="frame"):
+            image = frame.image
+            assert image.labels is not None
+            writer.add(frame.name, image.rgb, image.depth, image.labels, frame.pose, frame.split)
+    print(f"wrote {args.frames} frames for training and {test_frames} for testing into {args.folder}")
+    return 0
