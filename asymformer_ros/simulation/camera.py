@@ -1,4 +1,4 @@
-"""Cameras to try things with: a walk through the simulated room, or a recorded folder, prepared ahead of need."""
+"""Cameras to try things with: what they have in common, a recorded folder, and frames prepared ahead of need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.intrinsics import Intrinsics
 from asymformer_ros.recording import RawRgbd, RgbdRecording
-from asymformer_ros.simulation.room import SimulatedRoom, camera_pose
 
 _FRAMES_AHEAD = 8
 _CACHE_BYTES = 256 * 2**20  # a recording that decodes to less is decoded once
@@ -31,19 +30,6 @@ class Camera(Protocol):
 
     def frame(self, index: int) -> RawRgbd | None:
         """The frame of this number; None after the last one."""
-
-
-class RoomCamera:
-    """An endless walk through SimulatedRoom."""
-
-    def __init__(self, intrinsics: Intrinsics, rate: float, seed: int) -> None:
-        self.intrinsics = intrinsics
-        self._rate = rate
-        self._room = SimulatedRoom(seed)
-
-    def frame(self, index: int) -> RawRgbd:
-        frame, labels = self._room.render_labelled(camera_pose(index / self._rate), self.intrinsics)
-        return RawRgbd(rgb=frame.rgb, depth=np.rint(frame.depth * 1000).astype(np.uint16), labels=labels)
 
 
 class RecordedCamera:

@@ -76,7 +76,8 @@ def plant(rng: Rng, at: Vector, height: float) -> Iterable[Part]:
     yield Part(frustum(1.35), (pot * 0.7, pot * 0.7, pot), (at[0], at[1], at[2] + pot / 2), nyu.OTHERPROP, clay)
     green = Material((0.05, 0.2, 0.04), (0.1, 0.35, 0.08), "carpet", 0.3)
     for _ in range(int(rng.integers(5, 10))):
-        x, y, z = rng.normal(0, height * 0.12, 2).tolist() + [rng.uniform(0.45, 0.9) * height]
+        x, y = rng.normal(0, height * 0.12, 2).tolist()
+        z = rng.uniform(0.45, 0.9) * height
         size = (height * 0.12, height * 0.35, height * 0.25)
         turn = rotation_z(rng.uniform(0, 6.3)) @ rotation_x(rng.uniform(0.3, 1.3))
         yield Part(ball(), size, (at[0] + x, at[1] + y, at[2] + z), nyu.OTHERPROP, green, turn)

@@ -40,7 +40,7 @@ class Drive:
 
     def pose(self, seconds: float) -> NDArray[np.float64]:
         """(4, 4) camera-to-world of the optical frame at this time."""
-        rounds, at = divmod(seconds, self.seconds)
+        at = seconds % self.seconds
         leg = int(np.clip(np.searchsorted(self._times, at, side="right") - 1, 0, len(self._times) - 2))
         share = (at - self._times[leg]) / (self._times[leg + 1] - self._times[leg])
         smooth = share * share * (3 - 2 * share)
@@ -104,5 +104,3 @@ def _unwrapped(aims: list[tuple[float, float]]) -> NDArray[np.float64]:
     angles = np.array(aims)
     angles[:, 0] = np.unwrap(angles[:, 0])
     return angles
-
-

@@ -147,13 +147,13 @@ class FloorPlan:
                 return Spot(wall, along, *wall.point(along))
         return None
 
-    def standing_free(self, rng: Rng, width: float, depth: float, margin: float = 0.1) -> tuple[float, float] | None:
+    def standing_free(self, rng: Rng, width: float, depth: float) -> tuple[float, float] | None:
         """Take a free place away from the walls; its middle, or None."""
         for _ in range(_TRIES):
             x = rng.uniform(width / 2, max(width / 2, self.width - width / 2))
             y = rng.uniform(depth / 2, max(depth / 2, self.depth - depth / 2))
             area = Rectangle(x - width / 2, y - depth / 2, x + width / 2, y + depth / 2)
-            if self.is_free(area.grown(margin)):
+            if self.is_free(area):
                 self.taken.append(area)
                 return x, y
         return None

@@ -92,9 +92,11 @@ def sofa(rng: Rng) -> Piece:
         parts.append(block(nyu.SOFA, cover, (arm, depth, seat + rng.uniform(0.12, 0.2)), at, soft))
     for number in range(seats):
         x = (number - (seats - 1) / 2) * seat_width
-        parts.append(block(nyu.SOFA, cover, (seat_width, depth - 0.2, 0.17), (x, depth / 2 + 0.1, seat - 0.13), cushion()))
-        at = (x, 0.24, seat - 0.02)
-        parts.append(block(nyu.SOFA, cover, (seat_width * 0.97, 0.2, back - seat + 0.02), at, cushion()))
+        for size, at in (
+            ((seat_width, depth - 0.2, 0.17), (x, depth / 2 + 0.1, seat - 0.13)),
+            ((seat_width * 0.97, 0.2, back - seat + 0.02), (x, 0.24, seat - 0.02)),
+        ):
+            parts.append(block(nyu.SOFA, cover, size, at, cushion()))
         if rng.random() < 0.4:
             parts.append(pillow(rng, (x + rng.uniform(-0.1, 0.1), 0.42, seat), lean=1.1))
     return Piece(tuple(parts), width, depth, back)
@@ -120,7 +122,8 @@ def bed(rng: Rng) -> Piece:
 def table(rng: Rng, *, low: bool = False) -> Piece:
     """A board on four legs, two sides or one foot; low: before a sofa."""
     height = rng.uniform(0.38, 0.48) if low else rng.uniform(0.7, 0.78)
-    width, depth = (rng.uniform(0.8, 1.2), rng.uniform(0.5, 0.7)) if low else (rng.uniform(0.9, 1.7), rng.uniform(0.6, 0.95))
+    widths, depths = ((0.8, 1.2), (0.5, 0.7)) if low else ((0.9, 1.7), (0.6, 0.95))
+    width, depth = rng.uniform(*widths), rng.uniform(*depths)
     top = wood(rng) if rng.random() < 0.8 else paint(rng, white=True)
     style = rng.random()
     thick = rng.uniform(0.025, 0.05)
@@ -181,9 +184,9 @@ def refrigerator(rng: Rng) -> Piece:
     dark = Material((0.04,) * 3, (0.04,) * 3)
     parts = [block(nyu.REFRIGERATOR, dark, (width - 0.02, depth - 0.06, height - 0.01), (0, depth / 2 - 0.03, 0))]
     for low, high in ((0.05, seam - 0.01), (seam + 0.01, height)):
-        parts.append(block(nyu.REFRIGERATOR, body, (width, depth, high - low), (0, depth / 2, low), None))
-        middle = (low + high) / 2
-        parts.append(block(nyu.REFRIGERATOR, metal(rng), (0.03, 0.05, 0.35), (-width * 0.4, depth + 0.02, middle - 0.17)))
+        parts.append(block(nyu.REFRIGERATOR, body, (width, depth, high - low), (0, depth / 2, low)))
+        at = (-width * 0.4, depth + 0.02, (low + high) / 2 - 0.17)
+        parts.append(block(nyu.REFRIGERATOR, metal(rng), (0.03, 0.05, 0.35), at))
     return Piece(tuple(parts), width, depth + 0.05, height)
 
 
@@ -241,5 +244,3 @@ def television(rng: Rng, *, on: bool) -> tuple[Part, ...]:
         block(nyu.TELEVISION, black, (width * 0.4, 0.18, 0.02), (0, 0, 0)),
         block(nyu.TELEVISION, black, (0.06, 0.04, 0.08), (0, 0, 0)),
     )
-
-

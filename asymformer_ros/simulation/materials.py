@@ -39,7 +39,7 @@ def _noise(rng: np.random.Generator, across: int, up: int) -> NDArray[np.float32
     cells = np.pad(rng.standard_normal((up, across)).astype(np.float32), 2, mode="wrap")
     fine = cv2.resize(cells, None, fx=_TILE / across, fy=_TILE / up, interpolation=cv2.INTER_CUBIC)
     top, left = 2 * _TILE // up, 2 * _TILE // across
-    return fine[top : top + _TILE, left : left + _TILE]
+    return fine[top : top + _TILE, left : left + _TILE]  # type: ignore[return-value]
 
 
 def _grid(across: int, up: int, line: float, shift: float = 0.0) -> NDArray[np.float32]:
@@ -109,7 +109,8 @@ def fabric(rng: np.random.Generator) -> Material:
     """Cloth of any colour, woven, striped, chequered or plain."""
     color = hue(rng, (0.0, 0.6), (0.08, 0.7))
     pattern = str(rng.choice(("fabric", "fabric", "plain", "stripes", "checks", "ornament")))
-    second = _lighter(color, rng.uniform(0.5, 0.8)) if pattern in ("fabric", "plain") else hue(rng, (0, 0.6), (0.1, 0.8))
+    even = pattern in ("fabric", "plain")
+    second = _lighter(color, rng.uniform(0.5, 0.8)) if even else hue(rng, (0, 0.6), (0.1, 0.8))
     return Material(color, second, pattern, rng.uniform(0.1, 0.5))
 
 

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.intrinsics import Intrinsics
 from asymformer_ros.recording import RawRgbd
 from asymformer_ros.simulation.rendering import View
 from asymformer_ros.simulation.scene import Scene
@@ -51,19 +50,28 @@ def expose(radiance: _Floats, rng: Rng) -> NDArray[np.uint8]:
     return np.rint(curved * 255).astype(np.uint8)
 
 
-def measure_depth(scene: Scene, view: View, pose: NDArray[np.float64], rng: Rng, model: DepthModel = KINECT) -> NDArray[np.uint16]:
+def measure_depth(
+    scene: Scene, view: View, pose: NDArray[np.float64], rng: Rng, model: DepthModel = KINECT
+) -> NDArray[np.uint16]:
     """Depth (H, W) uint16 millimetres, 0 where the sensor does not know it."""
     unknown = _in_shadow(scene, view, pose, model) | _swallowed(view, rng, model)
     height, width = view.depth.shape
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    shift = cv2.GaussianBlur(rng.standard_normal((height, width, 2), dtype=np.float32), (3, 3), 0.8) * (2 * model.jitter)
-    frayed = cv2.remap(view.depth, columns + shift[..., 0], rows + shift[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    frayed = _frayed(view.depth, rng, model.jitter)
     spread = model.noise + model.noise_growth * (frayed - 0.4) ** 2
     noisy = frayed + spread * cv2.GaussianBlur(rng.standard_normal((height, width), dtype=np.float32), (3, 3), 0.7)
     inverse = np.rint(1 / np.maximum(noisy, 0.1) / model.step) * model.step
     measured = 1 / np.maximum(inverse, 1e-3)
     unknown |= (measured < model.nearest) | (measured > model.farthest)
     return np.where(unknown, 0, np.rint(measured * 1000)).astype(np.uint16)
+
+
+def _frayed(depth: _Floats, rng: Rng, jitter: float) -> _Floats:
+    """Depth with each pixel taken from about `jitter` pixels beside it."""
+    height, width = depth.shape
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    shift = 2 * jitter * cv2.GaussianBlur(rng.standard_normal((height, width, 2), dtype=np.float32), (3, 3), 0.8)
+    x, y = columns + shift[..., 0], rows + shift[..., 1]
+    return cv2.remap(depth, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
 def _in_shadow(scene: Scene, view: View, pose: NDArray[np.float64], model: DepthModel) -> NDArray[np.bool_]:
