@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.depth import metres_from_millimetres
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frame import RgbdFrame
+from asymformer_ros.images import read_depth, read_rgb
 from asymformer_ros.intrinsics import Intrinsics
 
 INTRINSICS_FILE = "camera-intrinsics.txt"
@@ -28,11 +28,13 @@ _COLOR_SUFFIXES = (".color.jpg", ".color.png")
 class RawRgbd:
     """One pair as recorded: rgb (H, W, 3) uint8, RGB order; depth (H, W) uint16 millimetres, 0 where unknown.
 
-    Raises FrameError where the two differ in size.
+    labels: the true class of each pixel, (H, W) uint8, 0-based index of nyuv2_40, 255 where there is none; or None
+    where the truth is not known. Raises FrameError where they differ in size.
     """
 
     rgb: NDArray[np.uint8]
     depth: NDArray[np.uint16]
+    labels: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if self.rgb.shape[:2] != self.depth.shape:
@@ -40,6 +42,8 @@ class RawRgbd:
                 f"colour is {self.rgb.shape[1]}x{self.rgb.shape[0]} but depth is {self.depth.shape[1]}x"
                 f"{self.depth.shape[0]}: record depth registered to the colour camera"
             )
+        if self.labels is not None and self.labels.shape != self.depth.shape:
+            raise FrameError(f"depth is {self.depth.shape} but labels are {self.labels.shape}: give one for each pixel")
 
 
 class RgbdRecording(Sequence[RgbdFrame]):
@@ -71,7 +75,7 @@ class RgbdRecording(Sequence[RgbdFrame]):
     def raw(self, index: int) -> RawRgbd:
         """One frame as recorded, without any conversion."""
         color, depth = self._colors[index], self._depths[index]
-        return RawRgbd(rgb=_read_color(color), depth=_read_depth(depth))
+        return RawRgbd(rgb=read_rgb(color), depth=read_depth(depth))
 
 
 def _color_files(folder: Path) -> list[Path]:
@@ -88,31 +92,6 @@ def _depth_file(color: Path) -> Path:
     if not depth.exists():
         raise FrameError(f"'{color}' has no '{depth.name}' beside it: each colour image needs its depth image")
     return depth
-
-
-def _read_color(path: Path) -> NDArray[np.uint8]:
-    image = _read(path, cv2.IMREAD_COLOR)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-
-
-def _read_depth(path: Path) -> NDArray[np.uint16]:
-    image = _read(path, cv2.IMREAD_UNCHANGED)
-    if image.dtype != np.uint16 or image.ndim != 2:
-        raise FrameError(
-            f"'{path}' is a {image.dtype} image of shape {image.shape}: expected 16 bit, grey, depth in millimetres"
-        )
-    return image
-
-
-def _read(path: Path, flags: int) -> NDArray[np.uint16]:
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise FrameError(f"'{path}' cannot be read: {error.strerror}") from error
-    image = cv2.imdecode(data, flags) if data.size else None
-    if image is None:
-        raise FrameError(f"'{path}' is not a readable image: it is damaged or another format than its name says")
-    return image  # type: ignore[return-value]
 
 
 def _read_matrix(path: Path, width: int, height: int) -> Intrinsics:

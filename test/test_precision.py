@@ -161,7 +161,7 @@ def test_the_command_prints_a_table_and_writes_what_export_takes(
     small_bundle().save(bundle)
     assert main(["precision", str(bundle), "--count", "1", "-o", str(report)]) == 0
     table = capsys.readouterr().out
-    assert "untrained, 1 frames (simulated room): " in table
+    assert "untrained, 1 frames (simulated rooms): " in table
     assert "46 sums squares over the channels" in table
     assert "weights beyond 65504: in 0 of" in table
     assert "give --frames with a recording of your camera" in table

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from asymformer_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from asymformer_ros.bundle import ModelBundle
@@ -19,6 +22,18 @@ def image_size(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no HEIGHTxWIDTH, such as 480x640") from None
     return height, width
+
+
+def progress_bar(extra: str) -> Callable[..., Any]:
+    """tqdm's class. Raises ConfigurationError, which names the extra that has it, where it is not installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the progress bar needs tqdm, which cannot be imported here ({error}): "
+            f"install it with `pip install 'asymformer_ros[{extra}]'`"
+        ) from error
+    return tqdm
 
 
 def describe_written(path: Path, bundle: ModelBundle) -> str:

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from asymformer_ros.cli.options import Subparsers, image_size
+from asymformer_ros.cli.options import Subparsers, image_size, progress_bar
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -23,6 +23,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first room [0]")
     parser.add_argument("--size", type=image_size, default=(240, 320), metavar="HxW", help="of the images [240x320]")
     parser.add_argument("--workers", type=int, help="processes [one for each core]")
+    parser.add_argument("--furniture", type=Path, metavar="DIR", help="folder of Sweet Home 3D catalogues to mix in")
     parser.set_defaults(run=run)
 
 
@@ -31,19 +32,19 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.datasets.png import PngWriter
     from asymformer_ros.intrinsics import Intrinsics
     from asymformer_ros.labels import label_set
+    from asymformer_ros.simulation.catalog import Catalog
     from asymformer_ros.simulation.data_set import RenderPlan, render_frames
-    from tqdm import tqdm
 
     test_frames = args.test_frames if args.test_frames is not None else max(1, args.frames // 10)
     plan = RenderPlan(args.frames, test_frames, args.frames_per_room, args.seed)
     height, width = args.size
     intrinsics = Intrinsics.typical(width, height)
     workers = args.workers or len(os.sched_getaffinity(0))
+    catalog = Catalog.open(args.furniture) if args.furniture else None
+    bar = progress_bar("sim")
     with PngWriter(args.folder, intrinsics, label_set("nyuv2_40")) as writer:
-        frames = render_frames(plan, intrinsics, workers)
-        for frame in tqdm(frames, total=args.frames + test_frames, unit="frame"):
-            image = frame.image
-            assert image.labels is not None
-            writer.add(frame.name, image.rgb, image.depth, image.labels, frame.pose, frame.split)
+        frames = render_frames(plan, intrinsics, workers, catalog)
+        for frame in bar(frames, total=args.frames + test_frames, unit="frame"):
+            writer.add(frame.name, frame.image, frame.pose, frame.split)
     print(f"wrote {args.frames} frames for training and {test_frames} for testing into {args.folder}")
     return 0

@@ -22,7 +22,6 @@ from asymformer_ros.engine.cleanup import simplify
 from asymformer_ros.engine.golden import add_golden, answer_golden
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
-from asymformer_ros.models import open_model
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.network.deploy import fold
 from asymformer_ros.onnx_model import (
@@ -31,9 +30,6 @@ from asymformer_ros.onnx_model import (
     LABEL_OUTPUTS,
     LOGITS_OUTPUT,
     VERSION,
-    OnnxModel,
-    describe,
-    load,
 )
 from asymformer_ros.preprocessing import Normalization
 
@@ -100,17 +96,6 @@ def _trace(network: CameraNetwork, images: tuple[Tensor, Tensor], names: list[st
         file = str(Path(folder) / "traced.onnx")
         trace(network, images, file, input_names=list(CAMERA_INPUTS), output_names=names, opset_version=OPSET)
         return onnx.load(file)
-
-
-def open_graph(model: str) -> tuple[Any, OnnxModel]:
-    """The plain FP32 graph of a model, a ModelProto, and its description: of an .onnx file, or as `open_model` opens.
-
-    Raises CheckpointError.
-    """
-    if model.endswith(".onnx"):
-        return simplify(load(model)), OnnxModel.open(model)
-    graph = export_model(open_model(model))
-    return graph, describe(graph, Path(model), "")
 
 
 def write_model(model: Any, path: Path) -> None:

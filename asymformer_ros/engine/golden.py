@@ -64,7 +64,7 @@ class Golden:
 
 
 def golden_frames(size: tuple[int, int]) -> Frames:
-    """The same frames each time, of the simulated room, at (height, width)."""
+    """The same frames each time, of the simulated world, at (height, width)."""
     return [resize_frame(frame, size) for frame in sample_frames(None, COUNT)]
 
 

@@ -16,7 +16,8 @@ from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.provide import EngineRequest, Source
 from asymformer_ros.engine.report import PrecisionReport
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.onnx_model import CAMERA_INPUTS, OnnxModel, load
+from asymformer_ros.onnx_model import CAMERA_INPUTS, OnnxModel, describe, load
+from asymformer_ros.weights import model_files
 
 _SURVEYED_FRAMES = 4
 
@@ -42,6 +43,21 @@ def engine_model(model: str, batch: int = 1) -> EngineModel:
     from asymformer_ros.models import open_model
 
     return CameraModel(open_model(model).card, batch)
+
+
+def open_graph(model: str) -> tuple[Any, OnnxModel]:
+    """The plain FP32 graph of a model, a ModelProto, and its description: of an .onnx file, or as `open_model` opens.
+
+    Raises CheckpointError.
+    """
+    file = model_files(model).readable
+    if file.endswith(".onnx"):
+        return simplify(load(file)), OnnxModel.open(file)
+    from asymformer_ros.engine.export import export_model
+    from asymformer_ros.models import open_model
+
+    graph = export_model(open_model(file))
+    return graph, describe(graph, Path(model), "")
 
 
 def precisions_to_try(requested: str, report: PrecisionReport | None, *, can_survey: bool = False) -> tuple[str, ...]:
@@ -135,12 +151,7 @@ def _survey(model: str) -> PrecisionReport:
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
     from asymformer_ros.engine.precision import analyse
 
-    if model.endswith(".onnx"):
-        graph, description = simplify(load(model)), OnnxModel.open(model)
-    else:
-        from asymformer_ros.engine.export import open_graph
-
-        graph, description = open_graph(model)
+    graph, description = open_graph(model)
     return analyse(graph, description, sample_frames(None, _SURVEYED_FRAMES), SIMULATED)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.intrinsics import Intrinsics
 from asymformer_ros.recording import RawRgbd
+from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.world import World
 
 TEST_SEEDS = 1_000_000
@@ -54,22 +55,26 @@ class RenderedFrame:
     pose: NDArray[np.float64]
 
 
-def render_frames(plan: RenderPlan, intrinsics: Intrinsics, workers: int) -> Iterator[RenderedFrame]:
+def render_frames(
+    plan: RenderPlan, intrinsics: Intrinsics, workers: int, catalog: Catalog | None = None
+) -> Iterator[RenderedFrame]:
     """All frames of a plan, in its order, whatever the number of worker processes."""
     context = multiprocessing.get_context("spawn")
     waiting: deque[Future[list[RenderedFrame]]] = deque()
     with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
         for room in plan.rooms():
-            waiting.append(pool.submit(_render_room, *room, intrinsics))
+            waiting.append(pool.submit(_render_room, *room, intrinsics, catalog))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
 
 
-def _render_room(split: str, seed: int, count: int, intrinsics: Intrinsics) -> list[RenderedFrame]:
+def _render_room(
+    split: str, seed: int, count: int, intrinsics: Intrinsics, catalog: Catalog | None = None
+) -> list[RenderedFrame]:
     """Frames of one room, evenly spread over its drive."""
-    world = World(seed)
+    world = World(seed, catalog)
     poses = [world.drive.pose((number + 0.5) / count * world.drive.seconds) for number in range(count)]
     return [
         RenderedFrame(split, f"{seed:07d}_{number:02d}", world.photograph(pose, intrinsics, number), pose)

@@ -38,10 +38,10 @@ from asymformer_ros.simulation.site import Site
 
 
 def furnish_living(site: Site) -> None:
-    spot = place(site, piece := sofa(site.rng))
+    spot = place(site, piece := site.choose(sofa(site.rng)))
     if spot is not None:
         _before_sofa(site, spot, piece)
-    place(site, sofa(site.rng))
+    place(site, site.choose(sofa(site.rng)))
     _television_set(site)
     place_some(site, (bookshelf, bookshelf, cabinet), 4)
     _dining_group(site, chance=0.5)
@@ -50,11 +50,11 @@ def furnish_living(site: Site) -> None:
 
 def furnish_bedroom(site: Site) -> None:
     rng = site.rng
-    spot = place(site, piece := bed(rng))
+    spot = place(site, piece := site.choose(bed(rng)))
     if spot is not None:
         for side in (-1, 1):
             _bedside(site, spot, side * (piece.width / 2 + 0.3))
-    place(site, cabinet(rng, height=rng.uniform(1.7, 2.1)))
+    place(site, site.choose(cabinet(rng, height=rng.uniform(1.7, 2.1))))
     place_some(site, (cabinet, bookshelf), 2)
     _work_place(site)
     if rng.random() < 0.4:
@@ -65,9 +65,9 @@ def furnish_bedroom(site: Site) -> None:
 
 def furnish_kitchen(site: Site) -> None:
     rng = site.rng
-    place(site, refrigerator(rng))
+    place(site, site.choose(refrigerator(rng)))
     for number in range(int(rng.integers(2, 5))):
-        piece = cabinet(rng, height=0.9)
+        piece = site.choose(cabinet(rng, height=0.9))
         spot = place(site, piece)
         if spot is None:
             continue
@@ -84,11 +84,11 @@ def furnish_kitchen(site: Site) -> None:
 
 def furnish_bathroom(site: Site) -> None:
     rng = site.rng
-    place(site, bathtub(rng))
-    place(site, toilet(rng))
-    place(site, sink(rng))
+    place(site, site.choose(bathtub(rng)))
+    place(site, site.choose(toilet(rng)))
+    place(site, site.choose(sink(rng)))
     if rng.random() < 0.6:
-        put_on(site, place(site, piece := cabinet(rng, width=rng.uniform(0.4, 0.7))), piece)
+        put_on(site, place(site, piece := site.choose(cabinet(rng, width=rng.uniform(0.4, 0.7)))), piece)
     lay_mat(site, largest=1.0)
     stand_clutter(site, 3)
 
@@ -98,7 +98,7 @@ def furnish_study(site: Site) -> None:
     _work_place(site)
     place_some(site, (bookshelf, bookshelf, cabinet), 4)
     if site.rng.random() < 0.5:
-        place(site, sofa(site.rng))
+        place(site, site.choose(sofa(site.rng)))
     lay_mat(site)
     stand_clutter(site, 5)
 
@@ -109,7 +109,7 @@ def _before_sofa(site: Site, spot: Spot, piece: Piece) -> None:
     if rng.random() < 0.8:
         mat = block(nyu.FLOOR_MAT, fabric(rng), (rng.uniform(1.6, 2.4), rng.uniform(1.1, 1.6), 0.02), (0, 0, 0))
         site.parts.append(mat.placed(spot.yaw, (x, y, 0)))
-    low = table(rng, low=True)
+    low = site.choose(table(rng, low=True))
     front_x, front_y = spot.wall.point(0, piece.depth + 0.4)
     front = replace(spot.wall, x=front_x, y=front_y)
     area = front.footprint(spot.along, low.width, low.depth)
@@ -125,7 +125,7 @@ def _dining_group(site: Site, chance: float) -> None:
     rng = site.rng
     if rng.random() > chance:
         return
-    piece = table(rng)
+    piece = site.choose(table(rng))
     middle = site.plan.standing_free(rng, piece.width + 1.0, piece.depth + 1.0)
     if middle is None:
         return
@@ -134,7 +134,7 @@ def _dining_group(site: Site, chance: float) -> None:
     site.parts += piece.placed(yaw, (*back, 0))
     set_table(site, piece, yaw, back)
     site.sights.append((*middle, 0.6))
-    seat = chair(np.random.default_rng(int(rng.integers(1 << 31))))  # all chairs are alike
+    seat = site.choose(chair(np.random.default_rng(int(rng.integers(1 << 31)))))  # all chairs are alike
     for side in (0, math.pi):
         for along in (-piece.width * 0.25, piece.width * 0.25) if piece.width > 1.2 else (0.0,):
             if rng.random() < 0.8:
@@ -148,7 +148,7 @@ def _dining_group(site: Site, chance: float) -> None:
 def _work_place(site: Site) -> None:
     """A table at the wall with its chair, a lamp, books."""
     rng = site.rng
-    piece, seat = table(rng), chair(rng)
+    piece, seat = site.choose(table(rng)), site.choose(chair(rng))
     spot = place(site, piece, front=0.5)
     put_on(site, spot, piece, chance=0.8)
     if spot is not None and rng.random() < 0.9:

@@ -30,7 +30,7 @@ def place(site: Site, piece: Piece, *, front: float = 0.0) -> Spot | None:
 def place_some(site: Site, makers: Sequence[Maker], most: int) -> None:
     """One to `most` pieces at walls, each with small things on top."""
     for _ in range(int(site.rng.integers(1, most + 1))):
-        piece = makers[int(site.rng.integers(len(makers)))](site.rng)
+        piece = site.choose(makers[int(site.rng.integers(len(makers)))](site.rng))
         put_on(site, place(site, piece), piece)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.floor_plan import FloorPlan, Rectangle, Spot
+from asymformer_ros.simulation.furniture import Piece
 from asymformer_ros.simulation.meshes import Part, Vector
 from asymformer_ros.simulation.scene import Light
 
@@ -18,7 +20,7 @@ Rng = np.random.Generator
 class Site:
     """Plan and ceiling height (metres) of a room, its parts and lights so far, and the middles of what is worth a look.
 
-    daylight: the windows shine. lamps_lit: so do the lamps.
+    daylight: the windows shine. lamps_lit: so do the lamps. catalog: models that can stand for our own furniture.
     """
 
     rng: Rng
@@ -29,6 +31,7 @@ class Site:
     parts: list[Part] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
     sights: list[Vector] = field(default_factory=list)
+    catalog: Catalog | None = None
 
     @staticmethod
     def of_size(rng: Rng, low: tuple[float, float], high: tuple[float, float]) -> Site:
@@ -40,6 +43,10 @@ class Site:
         daylight = rng.random() < 0.7
         lamps_lit = not daylight or rng.random() < 0.3
         return Site(rng, FloorPlan(width, depth, niche), float(rng.uniform(2.3, 2.9)), daylight, lamps_lit)
+
+    def choose(self, piece: Piece) -> Piece:
+        """The piece, or a model of the catalogue in its place."""
+        return piece if self.catalog is None else self.catalog.instead_of(piece, self.rng)
 
     def add_at(self, spot: Spot, parts: Iterable[Part]) -> None:
         """Add parts whose origin is the foot of the wall at `spot`, y to the inside."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from asymformer_ros.intrinsics import Intrinsics
 from asymformer_ros.recording import RawRgbd
+from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.drive import Drive
 from asymformer_ros.simulation.rendering import View, render
 from asymformer_ros.simulation.room import furnished_room
@@ -17,11 +18,11 @@ _DRIVE, _SENSOR = 1, 2  # streams of random numbers beside the room's own
 
 
 class World:
-    """The world of a seed. The same seed gives the same world, drive and pictures."""
+    """The world of a seed. The same seed (and catalogue of furniture) gives the same world, drive and pictures."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, catalog: Catalog | None = None) -> None:
         self.seed = seed
-        self.site = furnished_room(seed)
+        self.site = furnished_room(seed, catalog)
         self.scene = Scene(self.site.parts, self.site.lights)
         self.drive = Drive(self.site, np.random.default_rng((_DRIVE, seed)))
 

@@ -1,0 +1,133 @@
+"""`asymformer evaluate`: how good a model is on a labelled data set."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asymformer_ros.backends import DEVICES, InferenceBackend, open_backend
+from asymformer_ros.cli.options import Subparsers, progress_bar
+from asymformer_ros.datasets import SPLITS, DataSet, open_data_set
+from asymformer_ros.errors import AsymformerError, ConfigurationError
+from asymformer_ros.evaluation.evaluate import evaluate
+from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.serving import SERVING_BACKENDS, ServingOptions, Voices, engine_obstacle, open_serving
+from asymformer_ros.weights import model_files
+
+if TYPE_CHECKING:
+    from asymformer_ros.evaluation.report import EvaluationReport
+
+
+def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a model's mIoU on a labelled data set",
+        description="Run a model over a labelled data set as a node would, and write its IoU, accuracy and speed.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--backend", choices=SERVING_BACKENDS, default="auto", help="what runs it (default: auto)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="of PyTorch (default: auto)")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="of the data set (default: test)")
+    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N frames of the split")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
+    parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames: give 1 or more")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ConfigurationError, FrameError, CheckpointError or BackendError, as opening and evaluating do."""
+    from asymformer_ros.evaluation.report import REPORT_FILE
+
+    if args.output.exists() and not args.output.is_dir():
+        raise ConfigurationError(f"--output {args.output} is a file: give a folder for the report")
+    bar = progress_bar("evaluate")
+    data = open_data_set(args.data, args.split)
+    count = min(len(data), args.limit or len(data))
+    with closing(_open_backend(args)) as backend, bar(range(count), backend.name, unit="frame") as frames:
+        report = _evaluate(args, backend, data, frames)
+    report.save(args.output)
+    print("\n".join(_table(report)))
+    print(f"wrote {args.output / REPORT_FILE}")
+    return 0
+
+
+def _evaluate(
+    args: argparse.Namespace, backend: InferenceBackend, data: DataSet, frames: Iterable[int]
+) -> EvaluationReport:
+    from asymformer_ros.evaluation.report import EvaluationReport
+
+    return EvaluationReport(
+        evaluation=evaluate(Segmenter(backend), data, frames),
+        label_set=data.label_set,
+        model=backend.card.name,
+        sha256=_sha256(args.model),
+        backend=backend.name,
+        data=data.name,
+        split=args.split,
+        command=_command(args),
+    )
+
+
+def _open_backend(args: argparse.Namespace) -> InferenceBackend:
+    """As a node does, but waiting for the engine with "auto": one backend is to answer for all frames."""
+    options, voices = ServingOptions(args.backend, args.device), Voices(info=_say, fallback=_say)
+    if args.backend != "auto" or engine_obstacle():
+        return open_serving(args.model, options, voices)
+    try:
+        return open_serving(args.model, replace(options, backend="tensorrt"), voices)
+    except AsymformerError as error:
+        _say(f"no TensorRT engine: {error}")
+        return open_backend("auto", args.model, args.device, _say)
+
+
+def _say(text: str) -> None:
+    print(f"asymformer: {text}", file=sys.stderr)
+
+
+def _sha256(model: str) -> str:
+    """Hash of the model bundle, also where there is only the ONNX file that was made of it."""
+    file = model_files(model).readable
+    if file.endswith(".onnx"):
+        from asymformer_ros.onnx_model import OnnxModel
+
+        return OnnxModel.open(file).model_sha256
+    from asymformer_ros.models import open_model
+
+    return open_model(file).sha256
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command with all that it took by default."""
+    limit = ["--limit", str(args.limit)] if args.limit else []
+    options = ["--backend", args.backend, "--device", args.device, "--split", args.split, *limit]
+    words = ["asymformer", "evaluate", args.model, "--data", str(args.data), *options, "-o", str(args.output)]
+    return shlex.join(words)
+
+
+def _table(report: EvaluationReport) -> Iterator[str]:
+    scores, evaluation = report.evaluation.confusion.scores(), report.evaluation
+    width = max(len(name) for name in (*report.label_set.names, "mean IoU of classes in the data"))
+    yield f"{'class':{width}}  IoU, %"
+    for name, iou in zip(report.label_set.names, scores.class_iou, strict=True):
+        yield f"{name:{width}}  {'     -' if iou is None else f'{iou * 100:6.2f}'}"
+    for name, share in (
+        ("mean IoU", scores.mean_iou),
+        ("mean IoU of classes in the data", scores.mean_iou_present),
+        ("mean accuracy", scores.mean_accuracy),
+        ("pixel accuracy", scores.pixel_accuracy),
+    ):
+        yield f"{name:{width}}  {share * 100:6.2f}"
+    speed = f"{len(evaluation.times)} frames, {evaluation.frames_per_second:.1f} a second"
+    yield f"{report.model}, {report.backend}: {speed}"

@@ -1,0 +1,101 @@
+"""NYUv2 as its authors publish it: nyu_depth_v2_labeled.mat, with the split and the 40 classes in files beside it.
+
+The .mat file is HDF5, its arrays transposed: images (1449, 3, 640, 480) uint8, depths (1449, 640, 480) float32 metres
+(in-painted), labels (1449, 640, 480) uint16, 0 void, else one of 894 names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.datasets.labelled import LabelledFrame
+from asymformer_ros.depth import metres_from_float
+from asymformer_ros.errors import ConfigurationError, FrameError
+from asymformer_ros.frame import UNLABELLED, RgbdFrame
+from asymformer_ros.labels import LabelSet, label_set
+
+MAT_FILE = "nyu_depth_v2_labeled.mat"
+SPLITS_FILE = "splits.mat"
+CLASSES_FILE = "classMapping40.mat"
+_ARRAYS = {"images": 4, "depths": 3, "labels": 3}  # name to number of dimensions
+
+
+class Nyuv2MatDataSet:
+    """One split of a folder with the three files.
+
+    Raises FrameError where one is missing or cannot be read, ConfigurationError where h5py or scipy is not installed.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.name = f"{folder.resolve().name} (NYUv2, mat)"
+        self.label_set: LabelSet = label_set("nyuv2_40")
+        self._path = folder / MAT_FILE
+        self._indices = _matlab(folder / SPLITS_FILE, f"{split}Ndxs").ravel().astype(int) - 1
+        classes = _matlab(folder / CLASSES_FILE, "mapClass").ravel().astype(np.uint8) - np.uint8(1)
+        self._classes = np.concatenate(([np.uint8(UNLABELLED)], classes))
+        self._check()
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        """See DataSet. Opens the file anew: an open one must not be shared with a forked process."""
+        at = int(self._indices[index])
+        with _opened(self._path) as file:
+            rgb, depth, stored = (np.ascontiguousarray(file[name][at].T) for name in _ARRAYS)
+        try:
+            return LabelledFrame(RgbdFrame(rgb, metres_from_float(depth)), self._classes[stored])
+        except (FrameError, IndexError) as error:  # a label beyond the names is an IndexError
+            raise FrameError(f"'{self._path}', frame {at + 1}, is damaged: {error}") from error
+
+    def _check(self) -> None:
+        with _opened(self._path) as file:
+            shapes: dict[str, tuple[int, ...]] = {name: file[name].shape if name in file else () for name in _ARRAYS}
+        last = int(self._indices.max())
+        if any(len(shapes[name]) != ndim or shapes[name][0] <= last for name, ndim in _ARRAYS.items()):
+            raise FrameError(
+                f"'{self._path}' holds {shapes}: expected images (N, 3, W, H), depths and labels (N, W, H), and N "
+                f"at least {last + 1}, which '{SPLITS_FILE}' asks for"
+            )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An h5py.File."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise _needs("h5py", path) from error
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:  # no file, no HDF5 or damaged inside
+        raise FrameError(f"'{path}' cannot be read as HDF5: {error}") from error
+
+
+def _matlab(path: Path, variable: str) -> NDArray[Any]:
+    """One variable of a file of MATLAB 5."""
+    try:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ImportError as error:
+        raise _needs("scipy", path) from error
+    try:
+        with path.open("rb") as file:
+            return loadmat(file, variable_names=[variable])[variable]
+    except KeyError:
+        raise FrameError(f"'{path}' holds no {variable}: expected the file of the data set's authors") from None
+    except (OSError, ValueError, MatReadError) as error:
+        raise FrameError(f"'{path}' cannot be read: {error}; it belongs beside '{MAT_FILE}'") from error
+
+
+def _needs(package: str, path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"'{path}' needs the package {package}: install it with `pip install 'asymformer_ros[nyuv2]'`"
+    )

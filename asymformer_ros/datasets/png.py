@@ -1,0 +1,102 @@
+"""Writes a data set of PNG files, the layout PNG of `files`, with poses and camera matrix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.datasets.files import LABEL_SET_FILE, PNG
+from asymformer_ros.datasets.labelled import SPLITS
+from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
+from asymformer_ros.files import write_atomically
+from asymformer_ros.frame import UNLABELLED
+from asymformer_ros.images import encode_png
+from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.labels import LabelSet, label_set
+from asymformer_ros.recording import INTRINSICS_FILE, RawRgbd
+
+POSES = "poses"
+
+
+class PngWriter:
+    """Writes one frame after the other, and the lists of the splits when closed: what was interrupted is no data set.
+
+    Used with `with`, it is closed only where nothing was raised.
+    Raises ConfigurationError for a folder that is not empty, AsymformerError where a file cannot be written.
+    """
+
+    def __init__(self, folder: Path, intrinsics: Intrinsics, classes: LabelSet) -> None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigurationError(f"'{folder}' is not empty: give a new or an empty folder for the data set")
+        self._folder, self._intrinsics, self._classes = folder, intrinsics, classes
+        self._names: dict[str, list[str]] = {split: [] for split in SPLITS}
+        camera = np.array([[intrinsics.fx, 0, intrinsics.cx], [0, intrinsics.fy, intrinsics.cy], [0, 0, 1]])
+        self._write(INTRINSICS_FILE, _matrix_text(camera))
+        if classes != label_set(PNG.label_set):
+            self._write(LABEL_SET_FILE, json.dumps(classes.to_json(), indent=1))
+
+    def add(self, name: str, image: RawRgbd, pose: NDArray[np.floating[Any]], split: str) -> None:
+        """Write one frame of a split.
+
+        image: with labels, of the camera's size. pose: (4, 4), camera to world. split: one of SPLITS.
+        Raises FrameError for another shape, type or class, ConfigurationError for a name that was there before.
+        """
+        if image.labels is None:
+            raise FrameError(f"frame '{name}' has no labels: a labelled data set needs the class of each pixel")
+        images = (image.rgb, image.depth, image.labels + np.uint8(1))  # 255 becomes 0
+        self._check(images, pose)
+        if any(name in names for names in self._names.values()):
+            raise ConfigurationError(f"there are two frames '{name}': give each a name of its own")
+        for path, pixels in zip(PNG.paths, images, strict=True):
+            self._put(path.format(name=name), encode_png(pixels))
+        self._put(f"{POSES}/{name}.txt", _matrix_text(pose).encode())
+        self._names[split].append(name)
+
+    def close(self) -> None:
+        """Write the lists of the splits: with them it is a data set."""
+        for split, names in self._names.items():
+            self._write(f"{split}.txt", "".join(f"{name}\n" for name in names))
+
+    def __enter__(self) -> PngWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            self.close()
+
+    def _check(self, images: tuple[NDArray[Any], ...], pose: NDArray[Any]) -> None:
+        size, classes = (self._intrinsics.height, self._intrinsics.width), len(self._classes)
+        came = [(image.shape, image.dtype.name) for image in images]
+        if came != [((*size, 3), "uint8"), (size, "uint16"), (size, "uint8")] or pose.shape != (4, 4):
+            raise FrameError(
+                f"rgb, depth and labels are {came} and the pose {pose.shape}: expected uint8, uint16 and uint8 images "
+                f"of the camera's size {size}, and (4, 4)"
+            )
+        if images[2].max() > classes:
+            raise FrameError(
+                f"labels go up to {images[2].max() - 1}: {self._classes.name} has 0 to {classes - 1}, and {UNLABELLED}"
+            )
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Not brought to the disk file by file, which takes longer than rendering: only the lists make a data set."""
+        path = self._folder / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise AsymformerError(f"cannot write '{path}': {error.strerror}") from error
+
+    def _write(self, name: str, text: str) -> None:
+        path = self._folder / name
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            raise AsymformerError(f"cannot write '{path}': {error.strerror}") from error
+
+
+def _matrix_text(matrix: NDArray[np.floating[Any]]) -> str:
+    return "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in matrix)

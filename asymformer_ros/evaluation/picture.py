@@ -1,0 +1,44 @@
+"""The picture of a confusion matrix."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.labels import LabelSet
+
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ImportError as error:  # pragma: no cover - needs an environment without Matplotlib
+    raise ConfigurationError(
+        f"an evaluation report needs Matplotlib, which cannot be imported here ({error}): "
+        "install it with `pip install 'asymformer_ros[evaluate]'`"
+    ) from error
+
+_INCHES_PER_CLASS = 0.22
+_INCHES_BESIDE = 2.5
+
+
+def confusion_picture(counts: NDArray[np.int64], label_set: LabelSet) -> bytes:
+    """PNG of the shares of each true class (row) that were predicted to be each class (column).
+
+    counts: as of ConfusionMatrix. Classes that are neither true nor predicted anywhere are left out.
+    """
+    true = counts.sum(axis=1)
+    occurs = np.flatnonzero((true > 0) | (counts[:, :-1].sum(axis=0) > 0))
+    shares = counts[np.ix_(occurs, occurs)] / np.maximum(true[occurs], 1)[:, None]
+    names = [label_set.names[index] for index in occurs]
+    side = _INCHES_BESIDE + _INCHES_PER_CLASS * len(names)
+    figure = Figure(figsize=(side + 0.5, side), layout="constrained")
+    axes = figure.add_subplot(xlabel="predicted", ylabel="true")
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    figure.colorbar(image, label="share of the true class", shrink=0.6)
+    file = BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()

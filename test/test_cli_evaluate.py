@@ -1,0 +1,204 @@
+"""`asymformer evaluate`: PyTorch and ONNX Runtime agree, the report is whole or absent, and errors take one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_data_set import write_small_set
+
+pytest.importorskip("tqdm", reason="evaluate shows a progress bar")
+pytest.importorskip("matplotlib", reason="evaluate draws the confusion matrix")
+
+from asymformer_ros import __version__
+from asymformer_ros.backends import InferenceBackend
+from asymformer_ros.cli import evaluate as command
+from asymformer_ros.cli.main import build_parser, main
+from asymformer_ros.errors import BackendError
+from asymformer_ros.images import write_png
+from asymformer_ros.labels import label_set
+from asymformer_ros.serving import ServingOptions
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_set(tmp_path_factory.mktemp("data") / "set")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch", reason="a bundle needs PyTorch")
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    assert main(["untrained", str(path), "--size", "small", "--input-size", "64x96"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def onnx(bundle: Path) -> Path:
+    pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
+    path = bundle.with_suffix(".onnx")
+    assert main(["export", str(bundle), str(path)]) == 0
+    return path
+
+
+def evaluated(model: Path, data: Path, report: Path, *options: str) -> dict[str, object]:
+    assert main(["evaluate", str(model), "--data", str(data), "-o", str(report), *options]) == 0
+    assert (report / "confusion_matrix.png").stat().st_size > 1000
+    return json.loads((report / "report.json").read_text())
+
+
+def test_pytorch_and_onnx_runtime_agree(bundle: Path, onnx: Path, data: Path, tmp_path: Path) -> None:
+    theirs = evaluated(bundle, data, tmp_path / "torch", "--backend", "torch", "--device", "cpu")
+    ours = evaluated(onnx, data, tmp_path / "onnx", "--backend", "onnxruntime")
+    assert (theirs["backend"], ours["backend"]) == ("torch cpu fp32", "onnxruntime cpu fp32")
+    assert theirs["model"] == ours["model"]
+    for key in ("mean_iou", "mean_iou_present", "mean_accuracy", "pixel_accuracy"):
+        assert ours[key] == pytest.approx(theirs[key], abs=1e-3)
+    for name, iou in theirs["class_iou"].items():  # type: ignore[attr-defined]
+        assert ours["class_iou"][name] == pytest.approx(iou, abs=5e-3)  # type: ignore[index]
+
+
+def test_the_report_says_what_was_done(bundle: Path, data: Path, tmp_path: Path) -> None:
+    from asymformer_ros.bundle import ModelBundle
+
+    report = evaluated(bundle, data, tmp_path / "report", "--split", "train")
+    assert set(report["class_iou"]) == set(label_set("nyuv2_40").names)  # type: ignore[call-overload]
+    assert report["model"] == {"name": "untrained", "sha256": ModelBundle.load(bundle).sha256}
+    assert (report["data"], report["split"], report["frames"]) == ("set (PNG)", "train", 1)
+    assert report["frames_per_second"] > 0  # type: ignore[operator]
+    assert report["package_version"] == __version__
+    assert report["command"].startswith("asymformer evaluate ")  # type: ignore[attr-defined]
+
+
+def test_the_docs_list_every_field_and_every_option(bundle: Path, data: Path, tmp_path: Path) -> None:
+    text = (ROOT / "docs/evaluation.md").read_text()
+    fields = text.partition("| field |")[2].partition("\n\n")[0]
+    told = [name for line in fields.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert set(told) == set(evaluated(bundle, data, tmp_path / "report", "--limit", "1"))
+    options = set(re.findall(r"^\| `--(\w+)`", text, re.MULTILINE))
+    args = build_parser().parse_args(["evaluate", "m", "--data", "d", "-o", "r"])
+    assert options == set(vars(args)) - {"model", "run"}
+
+
+def test_the_command_in_the_report_repeats_it(bundle: Path, data: Path, tmp_path: Path) -> None:
+    options = ("--limit", "2", "--device", "cpu")
+    report = evaluated(bundle, data, tmp_path / "my report", *options)
+    assert report["frames"] == 2
+    words = ["evaluate", str(bundle), "--data", str(data), "-o", str(tmp_path / "my report"), *options]
+    told = shlex.split(str(report["command"]))
+    assert told[0] == "asymformer"
+    assert build_parser().parse_args(told[1:]) == build_parser().parse_args(words)
+
+
+def test_the_table_is_on_stdout_and_the_rest_on_stderr(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluated(bundle, data, tmp_path, "--device", "cpu")
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    wall = report["class_iou"]["wall"]  # type: ignore[index]
+    assert lines[1].split() == ["wall", f"{wall * 100:.2f}"]
+    assert f"mean IoU {report['mean_iou'] * 100:.2f}".split() in [line.split() for line in lines]  # type: ignore[operator]
+    assert lines[-2].startswith("untrained, torch cpu fp32: 3 frames, ")
+    assert lines[-1] == f"wrote {tmp_path / 'report.json'}"
+    assert "3/3" in err
+
+
+def test_an_onnx_file_is_evaluated_without_pytorch(onnx: Path, data: Path, tmp_path: Path) -> None:
+    words = ["evaluate", str(onnx), "--data", str(data), "-o", str(tmp_path / "report")]
+    code = f"sys.modules['torch'] = None\nfrom asymformer_ros.cli.main import main\nsys.exit(main({words!r}))"
+    answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads((tmp_path / "report/report.json").read_text())["frames"] == 3
+
+
+@pytest.mark.parametrize("package", ["tqdm", "matplotlib"])
+def test_a_missing_package_is_named_with_its_extra(data: Path, tmp_path: Path, package: str) -> None:
+    words = ["evaluate", "absent", "--data", str(data), "-o", str(tmp_path / "report")]
+    code = f"sys.modules[{package!r}] = None\nfrom asymformer_ros.cli.main import main\nsys.exit(main({words!r}))"
+    answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert len(answer.stderr.splitlines()) == 1
+    assert package in answer.stderr.lower()
+    assert "pip install 'asymformer_ros[evaluate]'" in answer.stderr
+
+
+def test_ctrl_c_ends_it_with_130_and_without_a_report(bundle: Path, tmp_path: Path) -> None:
+    data = write_small_set(tmp_path / "set", frames=2)
+    name = (data / "test.txt").read_text()
+    (data / "test.txt").write_text(name * 10000)
+    words = ["evaluate", str(bundle), "--data", str(data), "--device", "cpu", "-o", str(tmp_path / "report")]
+    code = f"from asymformer_ros.cli.main import main\nsys.exit(main({words!r}))"
+    with subprocess.Popen([sys.executable, "-c", HERE + code], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        seen = b""
+        while not re.search(rb" [1-9]\d*/10000", seen) and process.poll() is None:
+            seen += process.stderr.read1()  # type: ignore[attr-defined]
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130, seen + rest
+    assert b"Traceback" not in rest
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "folder", "output", "says"),
+    [
+        ("small.safetensors", "absent", "report", "there is no folder"),
+        ("small.safetensors", ".", "report", "is no data set that is known here"),
+        ("absent.safetensors", "set", "report", "absent.safetensors does not exist"),
+        ("small.safetensors", "set", "set/test.txt", "is a file: give a folder for the report"),
+        ("small.safetensors", "set13", "report", "the model has the classes of nyuv2_40"),
+        ("small.safetensors", "void", "report", "no pixel has a true class"),
+    ],
+)
+def test_what_is_wrong_takes_one_line(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, folder: str, output: str, says: str
+) -> None:
+    write_small_set(tmp_path / "set", frames=2)
+    write_small_set(tmp_path / "set13", label_set("nyuv2_13"), frames=2)
+    write_small_set(tmp_path / "void", frames=2)
+    write_png(tmp_path / "void/labels/0001.png", np.zeros((36, 48), np.uint8))
+    words = ["evaluate", str(bundle.with_name(model)), "--data", str(tmp_path / folder), "-o", str(tmp_path / output)]
+    assert main([*words, "--device", "cpu"]) == 1
+    assert says in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many"])
+def test_a_limit_is_a_number_of_frames(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "untrained", "--data", "set", "-o", "report", f"--limit={limit}"])
+    assert f"{limit!r} is no number of frames" in capsys.readouterr().err
+
+
+def test_auto_waits_for_the_engine_and_says_why_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def no_engine(model: str, options: ServingOptions, voices: object) -> InferenceBackend:
+        asked.append(options.backend)
+        raise BackendError("the builder failed")
+
+    def fallback(choice: str, model: str, device: str, log: object) -> str:
+        asked.append(f"{choice} {device}")
+        return "the fallback"
+
+    monkeypatch.setattr(command, "engine_obstacle", lambda: "")
+    monkeypatch.setattr(command, "open_serving", no_engine)
+    monkeypatch.setattr(command, "open_backend", fallback)
+    args = build_parser().parse_args(["evaluate", "untrained", "--data", "set", "-o", "report"])
+    assert command._open_backend(args) == "the fallback"
+    assert asked == ["tensorrt", "auto auto"]
+    assert "no TensorRT engine: the builder failed" in capsys.readouterr().err
