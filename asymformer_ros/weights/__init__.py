@@ -1,0 +1,118 @@
+"""Weights that are known by name, and the files that the name of a model stands for. Needs no PyTorch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from asymformer_ros.errors import CheckpointError
+
+HOW_TO_GET_ONE = (
+    "`asymformer weights download nyuv2` brings the authors' weights as model `nyuv2`; "
+    "`model:=demo` comes with the package, but knows only simulated rooms"
+)
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """One set of weights. Its files are `bundle` and `onnx`, of which either may be absent.
+
+    label_set: name of its classes. megabytes: of the bundle. origin: where it comes from, for people; a page for the
+    browser where it has to be downloaded. mean_iou: published score in percent, None where there is none. url: of the
+    authors' checkpoint, for gdown; "" where the files come with this package.
+    """
+
+    name: str
+    label_set: str
+    megabytes: int
+    licence: str
+    origin: str
+    mean_iou: float | None = None
+    url: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are: beside this module, or among the user's data."""
+        return data_folder() if self.url else Path(__file__).parent
+
+    @property
+    def bundle(self) -> Path:
+        """For PyTorch: ModelBundle.load reads it."""
+        return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        """For ONNX Runtime and TensorRT without PyTorch: OnnxModel.open reads it."""
+        return self.folder / f"{self.name}.onnx"
+
+
+_CHECKPOINT = "1Pg6r3eJ245GaKbHfZob0Ek0CVhiS7VaR"  # the authors' file on Google Drive
+
+DEMO = KnownWeights("demo", "nyuv2_40", 7, "Apache-2.0", "comes with this package: small, trained on simulated rooms")
+NYUV2 = KnownWeights(
+    "nyuv2",
+    "nyuv2_40",
+    132,
+    "Apache-2.0",
+    f"https://drive.google.com/file/d/{_CHECKPOINT}/view",
+    mean_iou=54.1,
+    url=f"https://drive.google.com/uc?id={_CHECKPOINT}",
+)
+KNOWN = (DEMO, NYUV2)
+
+UNTRAINED = ("untrained", "untrained_full")
+"""Seeded networks without training: small at 256x320, published size at 480x640. Their labels mean nothing."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What there is to open of a model: `bundle` for `open_model`, `onnx` for `OnnxModel.open`; "" for none."""
+
+    bundle: str = ""
+    onnx: str = ""
+
+    @property
+    def readable(self) -> str:
+        """The one that can be read here: the bundle where PyTorch is installed or there is nothing else."""
+        has_torch = importlib.util.find_spec("torch") is not None
+        return self.bundle if self.bundle and (has_torch or not self.onnx) else self.onnx
+
+
+def model_files(model: str) -> ModelFiles:
+    """The files of a model: a known name, the path of an .onnx file, or else of a bundle, whether or not it is there.
+
+    Raises CheckpointError where no model is named, or the files of a known one are missing.
+    """
+    if not model:
+        raise CheckpointError(
+            f"no model is given: set the parameter `model` to a bundle, an .onnx file or a known name. {HOW_TO_GET_ONE}"
+        )
+    if model.endswith(".onnx"):
+        return ModelFiles(onnx=model)
+    for known in KNOWN:
+        if model == known.name:
+            return _files_of(known)
+    return ModelFiles(bundle=model)
+
+
+def data_folder() -> Path:
+    """$XDG_DATA_HOME/asymformer_ros/weights, ~/.local/share/... where that is not set (it must be absolute).
+
+    No cache: an emptied cache fills itself again, these a robot without a network could not get back.
+    """
+    home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (home if home.is_absolute() else Path.home() / ".local" / "share") / "asymformer_ros" / "weights"
+
+
+def _files_of(known: KnownWeights) -> ModelFiles:
+    bundle, onnx = (str(path) if path.is_file() else "" for path in (known.bundle, known.onnx))
+    if bundle or onnx:
+        return ModelFiles(bundle, onnx)
+    if known.url:
+        raise CheckpointError(f"the weights `{known.name}` are not here ({known.bundle} is missing): {HOW_TO_GET_ONE}")
+    raise CheckpointError(
+        f"this installation lacks the weights `{known.name}` ({known.bundle} and {known.onnx.name} are missing): "
+        "install the package again; `asymformer weights download nyuv2` brings the authors' weights"
+    )
