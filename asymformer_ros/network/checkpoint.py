@@ -83,6 +83,11 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, json.loads(content[8 : 8 + length]).get("__metadata__") or {}
 
 
+def read_state(path: Path) -> Mapping[str, object]:
+    """The state dict of a weights file of any kind, without what it is wrapped in. Raises CheckpointError."""
+    return read_safetensors(path)[0] if holds_safetensors(path) else _unwrap(path, _unpickle(path))
+
+
 def config_to_json(config: AsymFormerConfig) -> str:
     return json.dumps(asdict(config), sort_keys=True)
 
@@ -113,7 +118,8 @@ def network_from_tensors(path: Path, config: AsymFormerConfig, tensors: Mapping[
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def _check_keys(path: Path, expected: Shapes, got: Shapes) -> None:
+def differences(expected: Shapes, got: Shapes) -> str:
+    """What is missing, unknown or of another shape in `got`, for people; empty where the two are the same."""
     problems = []
     missing, unknown = [k for k in expected if k not in got], [k for k in got if k not in expected]
     misshapen = [f"{k} is {got[k]}, expected {expected[k]}" for k in expected if k in got and got[k] != expected[k]]
@@ -123,9 +129,13 @@ def _check_keys(path: Path, expected: Shapes, got: Shapes) -> None:
         problems.append(f"unknown {_some(unknown)}")
     if misshapen:
         problems.append(f"of another shape {_some(misshapen)}")
-    if problems:
+    return "; ".join(problems)
+
+
+def _check_keys(path: Path, expected: Shapes, got: Shapes) -> None:
+    if problems := differences(expected, got):
         raise CheckpointError(
-            f"{path} does not hold this AsymFormer: {'; '.join(problems)}. "
+            f"{path} does not hold this AsymFormer: {problems}. "
             "Expected the published AsymFormer (B0_T) or a bundle of this package"
         )
 

@@ -1,0 +1,140 @@
+"""`asymformer train`: a model bundle from labelled frames."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asymformer_ros.cli.options import Subparsers, describe_written, image_size
+from asymformer_ros.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from asymformer_ros.network import AsymFormer
+    from asymformer_ros.training.classes import ClassMap
+    from asymformer_ros.training.frames import Frames
+    from asymformer_ros.training.recipe import Recipe
+
+_INPUT_SIZES = {"full": (480, 640), "small": (256, 320)}
+_NEEDED = ("torch", "tqdm", "tensorboard")
+
+
+def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model on labelled frames",
+        description="Train a model on labelled RGB-D frames. The same command again goes on where it was stopped.",
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, action="append", metavar="DIR", help="data set; may be given several times"
+    )
+    parser.add_argument(
+        "--config", choices=("full", "small"), required=True, help="the published network or a small one"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the result and state"
+    )
+    parser.add_argument("--name", help="name of the model (default: the folder's)")
+    parser.add_argument("--init", metavar="MODEL", help="bundle, published checkpoint or known name, such as nyuv2, to start from")
+    parser.add_argument("--init-rgb", type=Path, metavar="FILE", help="ImageNet weights of ConvNeXt-Tiny to start from")
+    parser.add_argument("--init-depth", type=Path, metavar="FILE", help="ImageNet weights of MiT-B0 to start from")
+    parser.add_argument("--classes", type=Path, metavar="FILE", help="JSON: the classes to learn, from the data's")
+    parser.add_argument(
+        "--input-size", type=image_size, metavar="HxW", help="height x width (default: 480x640; small: 256x320)"
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="default: 500; small: 100")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="default: 8")
+    parser.add_argument("--learning-rate", type=float, metavar="F", help="the highest (default: 5e-5; small: 1e-3)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that prepare frames (default: 1)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--evaluate-limit", type=int, metavar="N", help="test frames to evaluate on (default: all)")
+    parser.add_argument("--limit-minutes", type=float, metavar="F", help="stop after this time, to go on later")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises AsymformerError, as `train` does."""
+    _require_libraries()
+    from asymformer_ros.backends.torch import choose_device
+    from asymformer_ros.bundle import ModelBundle
+    from asymformer_ros.training.plan import Plan, Resources
+    from asymformer_ros.training.run import train
+    from asymformer_ros.training.state import MODEL
+
+    classes, splits = _open(args)
+    plan = Plan(
+        name=args.name or args.output.resolve().name,
+        label_set=classes.label_set,
+        input_size=args.input_size or _INPUT_SIZES[args.config],
+        recipe=_recipe(args),
+        seed=args.seed,
+        data=" and ".join(path.resolve().name for path in args.data),
+        origin=_origin(args),
+    )
+    resources = Resources(choose_device(args.device, _say), args.workers, args.limit_minutes, args.evaluate_limit)
+    if train(plan, _network(args, classes), splits, args.output, resources):
+        print(describe_written(args.output / MODEL, ModelBundle.load(args.output / MODEL)))
+    return 0
+
+
+def _require_libraries() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"training needs {', '.join(missing)}, not installed here: pip install 'asymformer_ros[train]'"
+        )
+
+
+def _open(args: argparse.Namespace) -> tuple[ClassMap, tuple[Frames, Frames]]:
+    """The classes to learn, and the frames to train and to evaluate on; each may fill a third of the memory."""
+    from asymformer_ros.datasets import open_data_set
+    from asymformer_ros.training.classes import own_classes, read_class_map
+    from asymformer_ros.training.frames import Frames, free_memory
+
+    train, test = ([open_data_set(folder, split) for folder in args.data] for split in ("train", "test"))
+    sources = [data.label_set for data in train]
+    classes = read_class_map(args.classes, sources) if args.classes else own_classes(sources)
+    budget = free_memory() // 3
+    return classes, (Frames(train, classes, budget), Frames(test, classes, budget))
+
+
+def _origin(args: argparse.Namespace) -> str:
+    branches = [path.name for path in (args.init_rgb, args.init_depth) if path]
+    if args.init and branches:
+        raise ConfigurationError("--init has the weights of both branches: leave out --init-rgb and --init-depth")
+    start = [Path(args.init).name] if args.init else branches
+    return f"from {' and '.join(start)}" if start else "from scratch"
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED
+
+    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate")}
+    recipe = PUBLISHED if args.config == "full" else FROM_SCRATCH
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _network(args: argparse.Namespace, classes: ClassMap) -> AsymFormer:
+    from asymformer_ros.network import FULL, SMALL
+    from asymformer_ros.training.initial import random_network, start_branch, start_from
+    from asymformer_ros.weights import model_files
+
+    config = replace(FULL if args.config == "full" else SMALL, num_classes=len(classes.label_set))
+    network = random_network(config, args.seed)
+    if args.init:
+        start_from(network, classes.label_set, Path(model_files(args.init).bundle or args.init), _say)
+    if args.init_rgb:
+        start_branch(network, "rgb", args.init_rgb, _say)
+    if args.init_depth:
+        start_branch(network, "depth", args.init_depth, _say)
+    return network
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

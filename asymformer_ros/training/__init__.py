@@ -1,0 +1,1 @@
+"""Training of AsymFormer on labelled RGB-D frames: recipe, data, loop, state, initial weights."""

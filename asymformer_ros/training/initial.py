@@ -1,0 +1,108 @@
+"""The weights that a training starts from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from asymformer_ros.bundle import FORMAT, ModelBundle
+from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.labels import LabelSet, label_set
+from asymformer_ros.network import AsymFormer, AsymFormerConfig, load_checkpoint
+from asymformer_ros.network.checkpoint import differences, holds_safetensors, read_safetensors, read_state
+from asymformer_ros.network.mix_transformer import MixFeedForward
+from asymformer_ros.training.backbones import translate_convnext, translate_mix_transformer
+
+Branch = Literal["rgb", "depth"]
+
+_CLASS_LAYER = "decoder.classify."
+
+
+def random_network(config: AsymFormerConfig, seed: int) -> AsymFormer:
+    """A network with random weights that trains well from scratch; the same for the same seed.
+
+    Beside the network's own start, the depthwise convolutions of the depth branch keep the size of what goes through
+    them (SegFormer's initialisation): with weights of 0.02 next to nothing would come through.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = AsymFormer(config)
+        for module in network.modules():
+            if isinstance(module, MixFeedForward):
+                nn.init.normal_(module.depthwise.weight, std=math.sqrt(2 / module.depthwise.weight[0, 0].numel()))
+    return network
+
+
+def start_from(network: AsymFormer, classes: LabelSet, path: Path, log: Callable[[str], None]) -> None:
+    """Fill a network with the weights of a bundle or a published checkpoint.
+
+    Where the classes differ, the class layer's rows of classes that both know, by name, are taken, the others stay.
+    Raises CheckpointError where the file cannot be read, ConfigurationError where it is of another configuration.
+    """
+    other, names = _open(path)
+    if replace(other.config, num_classes=network.config.num_classes) != network.config:
+        raise ConfigurationError(
+            f"{path} holds a network of another size than --config: {other.config}, expected {network.config}"
+        )
+    state = other.state_dict()
+    if names != classes.names:
+        for key in [key for key in state if key.startswith(_CLASS_LAYER)]:
+            state[key] = adapt_rows(network.state_dict()[key], state[key], classes.names, names)
+        shared = sum(name in names for name in classes.names)
+        log(
+            f"{path.name} knows {len(names)} classes: the class layer keeps {shared} of the {len(classes)} that are "
+            f"trained now, the other {len(classes) - shared} start anew"
+        )
+    network.load_state_dict(state)
+    log(f"starts from the weights of {path.name}")
+
+
+def start_branch(network: AsymFormer, branch: Branch, path: Path, log: Callable[[str], None]) -> None:
+    """Fill one branch of a network with ImageNet weights, which must be its own exactly.
+
+    rgb: ConvNeXt in the layout of Facebook's releases or of timm. depth: Mix Transformer in SegFormer's layout.
+    Raises CheckpointError, which names the keys, where they are another network's, or the file cannot be read.
+    """
+    state = (translate_convnext if branch == "rgb" else translate_mix_transformer)(read_state(path))
+    expected = {key: value for key, value in network.state_dict().items() if key.split(".")[2] == branch}
+    problems = differences(
+        {key: tuple(value.shape) for key, value in expected.items()},
+        {key: tuple(value.shape) for key, value in state.items()},
+    )
+    if problems:
+        raise CheckpointError(
+            f"{path} does not hold this network's {branch} branch: {problems}. The full network's branches are "
+            "ConvNeXt-Tiny (rgb) and MiT-B0 (depth)"
+        )
+    network.load_state_dict({**network.state_dict(), **state})
+    log(f"the {branch} branch starts from the weights of {path.name}")
+
+
+def adapt_rows(fresh: Tensor, trained: Tensor, names: tuple[str, ...], trained_names: tuple[str, ...]) -> Tensor:
+    """Rows of `fresh` (classes, ...), those of names that were trained, too, being taken from `trained`."""
+    adapted = fresh.clone()
+    for row, name in enumerate(names):
+        if name in trained_names:
+            adapted[row] = trained[trained_names.index(name)]
+    return adapted
+
+
+def _open(path: Path) -> tuple[AsymFormer, tuple[str, ...]]:
+    """The network of a file, and the names of its classes: of a published checkpoint by their number."""
+    if holds_safetensors(path) and read_safetensors(path)[1].get("format") == FORMAT:
+        bundle = ModelBundle.load(path)
+        return bundle.network, bundle.card.label_set.names
+    network = load_checkpoint(path)
+    count = network.config.num_classes
+    known = {40: "nyuv2_40", 37: "sunrgbd_37", 13: "nyuv2_13"}
+    if count not in known:
+        raise ConfigurationError(
+            f"{path} has {count} classes, and which is not known: make a bundle of it with `asymformer convert`"
+        )
+    return network, label_set(known[count]).names

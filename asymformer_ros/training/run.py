@@ -1,0 +1,153 @@
+"""A whole training in a folder: begun, stopped, continued, finished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from asymformer_ros.bundle import ModelBundle
+from asymformer_ros.evaluation.confusion import Scores
+from asymformer_ros.network import AsymFormer
+from asymformer_ros.training.average import averaged_copy
+from asymformer_ros.training.batches import Batch, View, augmented_batches
+from asymformer_ros.training.evaluate import Evaluator
+from asymformer_ros.training.frames import Frames, Order, spread
+from asymformer_ros.training.journal import SCORES, Journal
+from asymformer_ros.training.loss import BalancedLoss, balance_weights
+from asymformer_ros.training.plan import Plan, Resources
+from asymformer_ros.training.schedule import learning_rate
+from asymformer_ros.training.state import MODEL, Progress, Saved, load_state, save_state
+from asymformer_ros.training.stop import Stop
+from asymformer_ros.training.trainer import Trainer
+
+_SAVE_EVERY = 180.0  # seconds
+_BALANCE_FRAMES = 2000
+_PICTURES = 4
+
+
+def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder: Path, resources: Resources) -> bool:
+    """Train on the first split, evaluate on the second, in a folder; returns whether it came to its end.
+
+    It continues from the folder's state where there is one. The network is changed in place.
+    Raises CheckpointError or ConfigurationError, as `load_state` does, ConfigurationError where no training frame has a
+    label, and FrameError where no test frame has one, or a frame cannot be read.
+    """
+    stop = Stop(resources.minutes)
+    run = _Run(plan, network, splits, folder, resources)
+    try:
+        with stop.on_signals():
+            return run.go(stop)
+    finally:
+        run.journal.close()
+
+
+class _Run:
+    def __init__(
+        self, plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder: Path, resources: Resources
+    ) -> None:
+        self._plan, self._folder, self._resources, self._frames = plan, folder, resources, splits[0]
+        chosen = spread(len(splits[1]), resources.evaluate_limit)
+        self._evaluator = Evaluator(splits[1], chosen, plan.input_size, resources.device)
+        self._counts = len(self._frames), len(chosen)
+        self._settings = plan.settings(network.config, self._counts)
+        saved = load_state(folder, self._settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._order = Order(len(self._frames), plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
+        self._progress = saved.progress if saved else Progress()
+        self.journal = Journal(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
+        self._trainer = Trainer(
+            network.to(resources.device), plan.recipe, self._loss(), self._order.steps_per_epoch, plan.seed
+        )
+        if saved:
+            self._trainer.resume(saved.trainer)
+            self.journal.say(f"continues at step {self._trainer.step} of {self._order.steps}")
+        self._saved_at = time.monotonic()
+
+    def go(self, stop: Stop) -> bool:
+        """Epoch after epoch, until the last one is evaluated or `stop` becomes true."""
+        view = View(self._plan.input_size, self._plan.recipe, self._plan.seed)
+        batches = augmented_batches(self._frames, view, self._order, self._trainer.step, self._resources.workers)
+        while self._progress.evaluated < self._plan.recipe.epochs:
+            end = (self._progress.evaluated + 1) * self._order.steps_per_epoch
+            self.journal.begin_epoch(
+                self._progress.evaluated + 1,
+                self._plan.recipe.epochs,
+                self._trainer.step + self._order.steps_per_epoch - end,
+                self._order.steps_per_epoch,
+            )
+            while self._trainer.step < end and not stop():
+                self._step(batches)
+            self.journal.end_epoch()
+            if stop() or not self._evaluate(stop):
+                self._save()
+                self.journal.say(
+                    f"{stop.reason}: stopped after step {self._trainer.step} of {self._order.steps}, all is kept in "
+                    f"{self._folder}; the same command goes on from there"
+                )
+                return False
+            self._save()
+        return True
+
+    def _loss(self) -> BalancedLoss:
+        classes, recipe = self._plan.label_set, self._plan.recipe
+        sample = spread(len(self._frames), _BALANCE_FRAMES)
+        self.journal.say(f"reads {len(sample)} of {len(self._frames)} training frames to weigh the classes")
+        weights = balance_weights(map(self._frames.labels, sample), len(classes), recipe.balance_limits)
+        absent = [name for name, weight in zip(classes.names, weights, strict=True) if not weight]
+        if absent:
+            self.journal.say(f"{len(absent)} of {len(classes)} classes do not occur: {', '.join(absent)}")
+        return BalancedLoss(weights, self._resources.device, full_resolution=recipe.full_resolution_loss)
+
+    def _step(self, batches: Iterator[Batch]) -> None:
+        began = time.monotonic()
+        batch = next(batches)
+        step = self._trainer.train(batch)
+        seconds = time.monotonic() - began
+        progress = self._progress
+        progress.loss_sum, progress.steps = progress.loss_sum + step.loss, progress.steps + 1
+        progress.seconds += seconds
+        self.journal.step(self._trainer.step, step, len(batch.labels) * progress.steps / progress.seconds)
+        if time.monotonic() - self._saved_at >= _SAVE_EVERY:
+            self._save()
+
+    def _evaluate(self, stop: Stop) -> bool:
+        """Score the averaged weights, keep them where they are the best; False where `stop` became true meanwhile."""
+        began = time.monotonic()
+        matrix = self._evaluator.confusion(self._trainer.average, stop)
+        if matrix is None:
+            return False
+        scores, progress, epoch = matrix.scores(), self._progress, self._progress.evaluated + 1
+        if scores.mean_iou_present > progress.best:
+            progress.best, progress.best_epoch = scores.mean_iou_present, epoch
+            network = averaged_copy(self._trainer.average).cpu()
+            ModelBundle(self._plan.card(scores, epoch, self._counts), network).save(self._folder / MODEL)
+        self._tell(scores, time.monotonic() - began)
+        self._progress = Progress(epoch, progress.best, progress.best_epoch)
+        return True
+
+    def _tell(self, scores: Scores, evaluation_seconds: float) -> None:
+        progress, step, epoch = self._progress, self._trainer.step, self._progress.evaluated + 1
+        images = progress.steps * self._order.batch_size
+        line = {
+            "epoch": epoch,
+            "step": step,
+            "loss": progress.loss_sum / max(1, progress.steps),
+            "learning_rate": learning_rate(self._plan.recipe, step - 1, self._order.steps_per_epoch),
+            "seconds": round(progress.seconds, 1),
+            "images_per_second": round(images / max(progress.seconds, 1e-9), 2),
+            "evaluation_seconds": round(evaluation_seconds, 1),
+            **{name: getattr(scores, name) for name in SCORES},
+            "class_iou": dict(zip(self._plan.label_set.names, scores.class_iou, strict=True)),
+        }
+        self.journal.epoch(step, line)
+        self.journal.pictures(step, self._plan.label_set, self._evaluator.examples(self._trainer.average, _PICTURES))
+        self.journal.say(
+            f"epoch {epoch}/{self._plan.recipe.epochs}: loss {line['loss']:.3f}, mean IoU "
+            f"{scores.mean_iou_present:.1%} (best {progress.best:.1%}, epoch {progress.best_epoch}), pixel accuracy "
+            f"{scores.pixel_accuracy:.1%}, {line['images_per_second']} images/s"
+        )
+
+    def _save(self) -> None:
+        save_state(self._folder, self._settings, Saved(self._trainer.state(), self._progress))
+        self._saved_at = time.monotonic()

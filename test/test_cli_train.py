@@ -1,0 +1,170 @@
+"""`asymformer train`, from the command line on, and in a process of its own that is stopped and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+pytest.importorskip("tensorboard", reason="needs TensorBoard")
+pytest.importorskip("tqdm", reason="needs tqdm")
+from training_data import SHAPES, write_shapes
+
+from asymformer_ros.bundle import ModelBundle
+from asymformer_ros.cli import train
+from asymformer_ros.cli.main import main
+
+QUICK = ("--config", "small", "--input-size", "32x64", "--batch-size", "2", "--workers", "0", "--device", "cpu")
+PATIENCE = 240.0  # seconds, for a process on a machine that has other things to do
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)  # several wait for each other where the machine has other things to do
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shapes(tmp_path_factory.mktemp("data") / "shapes", train=4, test=2)
+
+
+def test_it_leaves_a_bundle_that_says_where_it_comes_from(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "corner shop"
+    assert main(["train", "--data", str(data), *QUICK, "--epochs", "2", "-o", str(out)]) == 0
+    card = ModelBundle.load(out / "model.safetensors").card
+    assert (card.name, card.label_set, card.input_size) == ("corner shop", SHAPES, (32, 64))
+    assert "trained from scratch on 4 frames of shapes for" in card.provenance
+    assert "of the classes present in 2 test frames" in card.provenance
+    assert "wrote" in capsys.readouterr().out
+    assert len((out / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_it_goes_on_from_a_bundle_with_the_users_own_classes(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = tmp_path / "start.safetensors"
+    assert main(["untrained", str(start), "--size", "small", "--input-size", "32x64"]) == 0
+    own = {"name": "own", "classes": [{"name": "box", "color": [9, 9, 9]}, {"name": "rest", "color": [1, 1, 1]}]}
+    (tmp_path / "classes.json").write_text(json.dumps({"label_set": own, "from": {"box": "box", "back": "rest"}}))
+    arguments = [
+        "--data",
+        str(data),
+        "--data",
+        str(data),
+        "--init",
+        str(start),
+        "--classes",
+        str(tmp_path / "classes.json"),
+    ]
+    assert main(["train", *arguments, *QUICK, "--epochs", "1", "--name", "own", "-o", str(tmp_path / "out")]) == 0
+    card = ModelBundle.load(tmp_path / "out" / "model.safetensors").card
+    assert card.label_set.names == ("box", "rest")
+    assert "trained from start.safetensors on 8 frames of shapes and shapes" in card.provenance
+    assert "keeps 1 of the 2 that are trained now" in capsys.readouterr().err  # nyuv2_40 has a box, too
+
+
+def test_a_time_limit_ends_cleanly_and_says_how_to_go_on(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--data", str(data), *QUICK, "--epochs", "1", "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--limit-minutes", "0"]) == 0
+    assert "the time is over: stopped after step 0 of 2" in (told := capsys.readouterr().err)
+    assert "the same command goes on from there" in told
+    assert main(arguments) == 0
+    assert "continues at step 0 of 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--data", "nowhere"], "there is no folder 'nowhere'"),
+        (["--classes", "nothing.json"], "cannot read the classes file nothing.json"),
+        (["--init", "nothing.safetensors"], "nothing.safetensors does not exist"),
+        (["--init", "a.safetensors", "--init-rgb", "b.pth"], "leave out --init-rgb and --init-depth"),
+        (["--input-size", "33x64"], "input size must be multiples of 32, got 33x64"),
+        (["--evaluate-limit", "0"], "at least one frame must be evaluated, got 0"),
+        (["--seed", "-1"], "the seed must be 0..4294967295, got -1"),
+        (["--workers", "-1"], "workers and minutes are not below 0, got -1"),
+        (["--epochs", "0"], "epochs must be above 0, got 0"),
+        (["--learning-rate", "-1"], "learning_rate must be above 0"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_begins(
+    changed: list[str], message: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data", str(data), *QUICK, "-o", str(tmp_path / "out"), *changed]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_settings_for_a_folder_are_an_error_that_names_them(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--data", str(data), *QUICK, "-o", str(tmp_path), "--limit-minutes", "0"]
+    assert main([*arguments, "--epochs", "3"]) == 0
+    assert main([*arguments, "--epochs", "4"]) == 1
+    assert "belongs to a training with other settings: recipe.epochs was 3, is 4" in capsys.readouterr().err
+
+
+def test_without_its_libraries_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train, "_NEEDED", ("torch", "a_library_that_nobody_has"))
+    assert main(["train", "--data", "x", "--config", "small", "-o", str(tmp_path / "out")]) == 1
+    assert "training needs a_library_that_nobody_has" in (told := capsys.readouterr().err)
+    assert "pip install 'asymformer_ros[train]'" in told
+
+
+@contextmanager
+def training(data: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Train in a process of its own, with one worker process; it does not outlive the test."""
+    command = [sys.executable, "-m", "asymformer_ros.cli.main", "train", "--data", str(data), *QUICK]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    options = ["--workers", "1", "--epochs", "8", "-o", str(out)]
+    process = subprocess.Popen([*command, *options], env=environment, cwd=Path(__file__).parents[1])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_epochs(out: Path, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not (out / "log.jsonl").exists() or len((out / "log.jsonl").read_text().splitlines()) < count:
+        assert time.monotonic() < deadline, "the training does not get on"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_process_that_is_terminated_and_then_killed_comes_to_the_same_end(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stopped"
+    for number, epochs, code in ((signal.SIGTERM, 2, 0), (signal.SIGKILL, 4, -signal.SIGKILL)):
+        with training(data, out) as process:
+            wait_for_epochs(out, epochs)
+            process.send_signal(number)
+            assert process.wait(PATIENCE) == code
+        assert 2 * (epochs - 1) <= torch.load(out / "last.pt", weights_only=True)["trainer"]["step"] < 16
+    for folder in (out, tmp_path / "whole"):
+        with training(data, folder) as process:
+            assert process.wait(PATIENCE) == 0
+    one, other = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True)["trainer"] for name in ("stopped", "whole")
+    )
+    assert one["step"] == other["step"] == 16
+    for key, value in one["network"].items():
+        torch.testing.assert_close(value, other["network"][key], atol=1e-5, rtol=1e-4)
+    epochs = [json.loads(line)["epoch"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert epochs == list(range(1, 9))

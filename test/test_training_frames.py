@@ -1,0 +1,182 @@
+"""Frames in memory, their order, and the classes that their labels become."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training_data import SHAPES, Shapes, shapes
+
+from asymformer_ros.datasets import LabelledFrame
+from asymformer_ros.errors import ConfigurationError, FrameError
+from asymformer_ros.frame import UNLABELLED
+from asymformer_ros.labels import LabelSet, label_set
+from asymformer_ros.training.classes import ClassMap, own_classes, read_class_map
+from asymformer_ros.training.frames import Frames, Order, free_memory, spread
+
+OWN = own_classes([SHAPES])
+MEGABYTE = 1 << 20
+
+
+class Counted(Shapes):
+    """Counts how often frames are read; the frame `odd` is of another size."""
+
+    def __init__(self, count: int, odd: int = -1) -> None:
+        super().__init__(count)
+        self.reads, self._odd = 0, odd
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        self.reads += 1
+        labelled = super().__getitem__(index)
+        if index != self._odd:
+            return labelled
+        frame = type(labelled.frame)(labelled.frame.rgb[:32].copy(), labelled.frame.depth[:32].copy())
+        return LabelledFrame(frame, labelled.labels[:32].copy())
+
+
+def test_a_frame_is_the_data_sets_in_whole_millimetres() -> None:
+    frames = Frames([Shapes(2)], OWN, MEGABYTE)
+    for _ in range(2):  # read, then kept
+        sample = frames[1]
+        for got, expected in zip((sample.rgb, sample.depth, sample.labels), shapes(1), strict=True):
+            assert np.array_equal(got, expected)
+            assert got.dtype == expected.dtype
+
+
+def test_a_frame_is_read_once() -> None:
+    data = Counted(5)
+    frames = Frames([data], OWN, MEGABYTE)
+    for _ in range(3):
+        for index in range(5):
+            frames[index]
+    assert data.reads == 6  # the first one twice, to see its size
+
+
+def test_frames_that_do_not_fit_are_read_each_time() -> None:
+    data = Counted(5)
+    frames = Frames([data], OWN, 2 * 64 * 96 * 6)
+    for _ in range(2):
+        for index in range(5):
+            assert np.array_equal(frames[index].labels, shapes(index)[2])
+    assert data.reads == 1 + 2 + 2 * 3
+
+
+def test_a_frame_of_another_size_is_read_each_time() -> None:
+    frames = Frames([Counted(3, odd=1)], OWN, MEGABYTE)
+    assert [frames[index].labels.shape for index in (0, 1, 1, 2)] == [(64, 96), (32, 96), (32, 96), (64, 96)]
+
+
+def test_several_data_sets_follow_each_other() -> None:
+    frames = Frames([Shapes(2), Shapes(3)], OWN, MEGABYTE)
+    assert len(frames) == 5
+    assert [np.array_equal(frames[i].rgb, shapes(j)[0]) for i, j in enumerate((0, 1, 0, 1, 2))] == [True] * 5
+
+
+def test_no_frames_are_an_error() -> None:
+    with pytest.raises(FrameError, match="no frames in empty"):
+        Frames([Shapes(0, "empty")], OWN, MEGABYTE)
+
+
+def test_there_is_memory() -> None:
+    assert free_memory() > MEGABYTE
+
+
+@given(count=st.integers(1, 500), limit=st.integers(1, 500))
+def test_a_spread_is_even(count: int, limit: int) -> None:
+    indices = spread(count, limit)
+    assert len(indices) == min(count, limit)
+    assert len(set(indices)) == len(indices)
+    assert 0 <= min(indices) <= max(indices) < count
+    gaps = np.diff(indices)
+    assert gaps.max(initial=1) - gaps.min(initial=gaps.max(initial=1)) <= 1
+
+
+def test_all_frames_are_taken_without_a_limit() -> None:
+    assert spread(4, None) == [0, 1, 2, 3]
+
+
+def test_an_epoch_has_each_frame_once_and_its_own_order() -> None:
+    order = Order(count=12, batch_size=4, epochs=3, seed=1)
+    batches = list(order.batches(0))
+    assert (order.steps_per_epoch, order.steps, len(batches)) == (3, 9, 9)
+    epochs = [[pair for batch in batches[3 * e : 3 * e + 3] for pair in batch] for e in range(3)]
+    for number, pairs in enumerate(epochs):
+        assert {epoch for epoch, _ in pairs} == {number}
+        assert sorted(index for _, index in pairs) == list(range(12))
+    assert [i for _, i in epochs[0]] != [i for _, i in epochs[1]]
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_the_order_goes_on_from_any_step(step: int) -> None:
+    order = Order(count=9, batch_size=2, epochs=2, seed=5)
+    assert list(order.batches(step)) == list(order.batches(0))[step:]
+
+
+def test_fewer_frames_than_a_batch_are_a_batch() -> None:
+    order = Order(count=3, batch_size=8, epochs=2, seed=0)
+    assert [len(batch) for batch in order.batches(0)] == [3, 3]
+
+
+TWO = LabelSet("two", ("furniture", "room"), ((1, 2, 3), (4, 5, 6)))
+
+
+def classes_file(path: Path, renamed: dict[str, str]) -> Path:
+    path.write_text(json.dumps({"label_set": TWO.to_json(), "from": renamed}))
+    return path
+
+
+def test_classes_become_those_of_the_classes_file_and_others_void(tmp_path: Path) -> None:
+    source = label_set("nyuv2_40")
+    file = classes_file(tmp_path / "classes.json", {"bed": "furniture", "chair": "furniture", "wall": "room"})
+    classes = read_class_map(file, [source])
+    table = classes.table(source)
+    named = {source.names[index]: int(value) for index, value in enumerate(table[:40]) if value != UNLABELLED}
+    assert classes.label_set == TWO
+    assert named == {"bed": 0, "chair": 0, "wall": 1}
+    assert table[255] == UNLABELLED
+
+
+def test_classes_go_by_name_in_each_data_set() -> None:
+    other = LabelSet("turned", SHAPES.names[::-1], SHAPES.colors)
+    classes = ClassMap(SHAPES, {name: name for name in SHAPES.names})
+    assert classes.table(other)[:3].tolist() == [2, 1, 0]
+
+
+def test_the_datas_own_classes_stay() -> None:
+    assert own_classes([SHAPES, SHAPES]).table(SHAPES)[:4].tolist() == [0, 1, 2, UNLABELLED]
+
+
+def test_data_sets_with_different_classes_need_a_classes_file() -> None:
+    with pytest.raises(ConfigurationError, match="shapes and two: .* classes file"):
+        own_classes([SHAPES, TWO])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot read the classes file"),
+        ("[]", "is no classes file .* expected {"),
+        ('{"from": {}}', "is no classes file .KeyError 'label_set'"),
+        (
+            json.dumps({"label_set": TWO.to_json(), "from": {"ball": "sofa"}}),
+            "maps to sofa, which .* use furniture, room",
+        ),
+        (
+            json.dumps({"label_set": TWO.to_json(), "from": {"cat": "room"}}),
+            "lists cat, which the data has not: .* ball",
+        ),
+    ],
+)
+def test_a_wrong_classes_file_says_what_is_wrong(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "classes.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=message):
+        read_class_map(tmp_path / "classes.json", [SHAPES])
+
+
+def test_a_classes_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read the classes file"):
+        read_class_map(tmp_path / "none.json", [SHAPES])
