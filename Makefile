@@ -1,16 +1,19 @@
-# Everything a developer runs. `make venv` brings ROS 2 and PyTorch from the package index into $(VENV);
-# it is done once, and the package itself is installed again whenever its files change.
+# Everything a developer runs, in $(VENV). `make demo` brings what the demo needs from the package index, without
+# PyTorch; `make test` and `make venv` add the rest. Each is done once, and the package itself is installed again
+# whenever its files change.
 
 VENV ?= .venv
 PYTHON ?= python3
 # PyTorch: the CPU build is small. A CUDA build: make venv PIP_TORCH_ARGS=
 TORCH_SPEC ?= torch==2.13.0
 PIP_TORCH_ARGS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
-EXTRAS ?= ros,torch,onnx,test
+DEMO_EXTRAS ?= ros,onnx,sim,build
+EXTRAS ?= torch,train,evaluate,nyuv2,download,test
 SECONDS_TO_RUN ?= 60
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
+DEMO_REQUIREMENTS := $(VENV)/.demo-requirements-installed
 REQUIREMENTS := $(VENV)/.requirements-installed
 PACKAGE := $(VENV)/.package-installed
 FOLDERS := asymformer_ros config launch msg resource rviz scripts
@@ -26,26 +29,35 @@ export AMENT_PREFIX_PATH := $(abspath $(VENV))
 
 .PHONY: venv demo test lint format colcon clean FORCE
 
-venv: $(PACKAGE)
+.NOTPARALLEL:
 
-$(REQUIREMENTS): setup.cfg pyproject.toml
+venv: $(REQUIREMENTS) $(PACKAGE)
+
+$(DEMO_REQUIREMENTS): setup.cfg pyproject.toml
 	@$(PYTHON) scripts/supported_machine.py
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@echo "Installing PyTorch, ROS 2 and the rest into $(VENV): a few minutes, the first time only."
+	@echo "Installing ROS 2 and ONNX Runtime into $(VENV): a minute, the first time only."
+	@$(BIN)/python scripts/requirements.py $(DEMO_EXTRAS) > $@.txt
+	$(BIN)/python -m pip install --quiet -r $@.txt
+	@touch $@
+
+$(REQUIREMENTS): $(DEMO_REQUIREMENTS)
+	@echo "Installing PyTorch and what the tests need into $(VENV): a few minutes, the first time only."
 	$(BIN)/python -m pip install --quiet --no-deps $(PIP_TORCH_ARGS) "$(TORCH_SPEC)"
-	$(BIN)/python -m pip install --quiet ".[$(EXTRAS)]"
+	@$(BIN)/python scripts/requirements.py $(EXTRAS) > $@.txt
+	$(BIN)/python -m pip install --quiet -r $@.txt
 	@touch $@
 
 # A file that was deleted changes this list and nothing else.
-$(FILE_LIST): FORCE | $(REQUIREMENTS)
+$(FILE_LIST): FORCE | $(DEMO_REQUIREMENTS)
 	@echo "$(FILES)" | cmp -s - $@ || echo "$(FILES)" > $@
 
-# The extra `test` holds all that the build needs, so it is not brought once more.
-$(PACKAGE): $(REQUIREMENTS) $(FILE_LIST) $(FILES) setup.py package.xml
+# The extra `build` holds all that the build needs, so it is not brought once more.
+$(PACKAGE): $(DEMO_REQUIREMENTS) $(FILE_LIST) $(FILES) setup.py package.xml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
-demo: venv
+demo: $(PACKAGE)
 	$(BIN)/asymformer demo --seconds $(SECONDS_TO_RUN)
 
 test: lint

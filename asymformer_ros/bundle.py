@@ -7,14 +7,21 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from safetensors.torch import save as serialize
-from torch import Tensor
-
-from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
 from asymformer_ros.labels import LabelSet
 from asymformer_ros.model_card import ModelCard
+
+try:
+    import torch
+    from safetensors.torch import save as serialize
+    from torch import Tensor
+except ImportError as error:  # pragma: no cover - needs an environment without PyTorch
+    raise BackendError(
+        f"bundles and checkpoints need PyTorch, which cannot be imported here ({error}): install it with "
+        "`pip install torch` (the extra `torch`); .onnx files and `demo` do without it"
+    ) from error
+
 from asymformer_ros.network.asymformer import AsymFormer, AsymFormerConfig
 from asymformer_ros.network.checkpoint import (
     CONFIG_KEY,
@@ -25,6 +32,7 @@ from asymformer_ros.network.checkpoint import (
     read_safetensors,
 )
 from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+from asymformer_ros.weights import HOW_TO_GET_ONE
 
 FORMAT = "asymformer_bundle"
 VERSION = "1"
@@ -81,9 +89,7 @@ class ModelBundle:
         path = Path(path)
         if not path.exists():
             raise CheckpointError(
-                f"{path} does not exist: make a bundle from the authors' checkpoint (link in docs/weights.md) with "
-                f"`asymformer convert CHECKPOINT {path} --label-set nyuv2_40`, or one without training, to try "
-                f"everything around the network, with `asymformer untrained {path}`"
+                f"{path} does not exist: `asymformer convert` makes a bundle of a checkpoint. {HOW_TO_GET_ONE}"
             )
         if not holds_safetensors(path):
             raise _convert_first(path)

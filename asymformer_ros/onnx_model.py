@@ -17,6 +17,7 @@ from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.labels import LABEL_SET_NAMES, label_set
 from asymformer_ros.model_card import ModelCard
 from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, normalize
+from asymformer_ros.weights import HOW_TO_GET_ONE
 
 try:
     import onnx
@@ -32,6 +33,8 @@ VERSION = "1"
 CAMERA_INPUTS = ("rgb", "depth")
 LABEL_OUTPUTS = ("labels", "confidence")
 LOGITS_OUTPUT = "logits"
+
+_MANY = 65536  # weights, over which the errors of rounding each to FP16 average out
 
 Tensor = tuple[str, tuple[int, ...]]
 """Type, such as "uint8", and shape; 0 stands for a dimension that is not fixed."""
@@ -82,15 +85,64 @@ class OnnxModel:
 
 
 def load(path: str | Path) -> Any:
-    """The onnx.ModelProto of a file. Raises CheckpointError where there is none."""
+    """The onnx.ModelProto of a file, its weights in FP32 however they are stored. Raises CheckpointError."""
     try:
-        return onnx.load(str(path))
+        return restore_weights(onnx.load(str(path)))
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path} does not exist: make it from a model bundle with `asymformer export BUNDLE {path}`"
+            f"{path} does not exist: `asymformer export` makes it from a model bundle. {HOW_TO_GET_ONE}"
         ) from None
     except Exception as error:  # protobuf's own, which differs between its versions
         raise CheckpointError(f"{path} is no readable ONNX file: {error}") from error
+
+
+def store_half(model: Any) -> Any:
+    """Store weights of a ModelProto in FP16, each with a Cast to FP32 behind it; returns the same object.
+
+    Those that FP16 holds exactly, and those of large matrices and kernels, rounded. Everything is still computed in
+    FP32. Raises CheckpointError for weights beyond FP16.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        half = _halved(tensor)
+        if half is not None:
+            name, stored = tensor.name, f"{tensor.name}_fp16"
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, stored))
+            casts.append(onnx.helper.make_node("Cast", [stored], [name], name=stored, to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def _halved(tensor: Any) -> NDArray[np.float16] | None:
+    """A weight tensor in FP16, None where it is to stay as it is."""
+    if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
+        return None
+    values = onnx.numpy_helper.to_array(tensor)
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if values.size < _MANY and not np.array_equal(half.astype(np.float32), values):
+        return None
+    if not np.isfinite(half).all():
+        raise CheckpointError(f"{tensor.name} has weights beyond FP16's 65504: export it without `--half`")
+    return half
+
+
+def restore_weights(model: Any) -> Any:
+    """The inverse of `store_half`, but for what was rounded: a plain FP32 graph; returns the same object."""
+    halves = {t.name: t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    nodes = []
+    for node in model.graph.node:
+        stored = halves.get(node.input[0]) if node.op_type == "Cast" and node.name == node.input[0] else None
+        if stored is None:
+            nodes.append(node)
+        else:
+            values = onnx.numpy_helper.to_array(stored).astype(np.float32)
+            stored.CopyFrom(onnx.numpy_helper.from_array(values, node.output[0]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
 
 
 def keep_outputs(model: Any, names: Collection[str]) -> Any:

@@ -14,6 +14,7 @@ from asymformer_ros.backends.upgrading import Making, UpgradingBackend
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.options import PRECISIONS, BuildOptions
 from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.weights import model_files
 
 if TYPE_CHECKING:
     from asymformer_ros.engine.build import Progress
@@ -102,6 +103,7 @@ def _make_engine(model: str, options: ServingOptions, voices: Voices, making: Ma
 
     report = PrecisionReport.load(Path(options.precision_report)) if options.precision_report else None
     library = choose_builder("auto", probe_gpu())
+    model = model_files(model).readable
     making.tell(f"preparing the {options.precision} engine")
     described = engine_model(model, options.batch)
     with TemporaryDirectory(prefix="asymformer_engine_") as folder:

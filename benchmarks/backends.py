@@ -32,7 +32,7 @@ def main() -> None:
         "--models", nargs="+", default=["untrained", "untrained_full"], help="bundles or built-in names"
     )
     parser.add_argument("--frames", type=int, default=10, help="pairs to time, after a warm-up of two")
-    parser.add_argument("--recording", type=Path, help="recorded folder (default: a simulated room)")
+    parser.add_argument("--recording", type=Path, help="recorded folder (default: four simulated rooms)")
     args = parser.parse_args()
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(f"{platform.machine()}, {cores} cores, load {load:.1f}, {args.frames} pairs")

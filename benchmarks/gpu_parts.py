@@ -117,9 +117,9 @@ def graphed(backend: Any) -> Callable[[Any, Any], Any]:
 
 def precision_part(_name: str, model: str, folder: Path) -> dict[str, Any]:
     """Which layers stay in FP32, for the engine in mixed precision."""
-    from asymformer_ros.engine.export import open_graph
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
     from asymformer_ros.engine.precision import analyse
+    from asymformer_ros.engine.source import open_graph
 
     graph, description = open_graph(model)
     report = analyse(graph, description, sample_frames(None, 2), SIMULATED)

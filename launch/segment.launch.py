@@ -15,6 +15,7 @@ from asymformer_ros.node.fastdds import large_message_environment
 
 SHARE = Path(__file__).parent.parent
 CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text())
+PARAMETERS = str(SHARE / "config" / "segment.yaml")
 DEFAULT_TOPICS = CAMERAS["sim"]
 OWN_CAMERAS = ("sim", "folder")
 TRUE_OR_FALSE = ["true", "false"]
@@ -41,12 +42,19 @@ ARGUMENTS = [
         "depth_topic and camera_info_topic stands for each name.",
         None,
     ),
-    ("model", "", f"Model bundle or ONNX file to load, or untrained to try the pipeline. {KEEP}", None),
+    (
+        "model",
+        "",
+        "Model bundle or ONNX file to load, demo, or untrained to try the pipeline. Empty keeps what params_file says; "
+        "the simulated camera with the package's own params_file gets demo.",
+        None,
+    ),
     ("backend", "", f"What runs the network: auto, torch, onnxruntime or tensorrt. {KEEP}", None),
-    ("params_file", str(SHARE / "config" / "segment.yaml"), "Parameters of the segmentation node.", None),
+    ("params_file", PARAMETERS, "Parameters of the segmentation node.", None),
     ("namespace", "", "Namespace of the nodes and of their relative topics.", None),
     ("rviz", "false", "Show camera, overlay and labels in RViz.", TRUE_OR_FALSE),
     ("folder", "", "Recording that camera:=folder plays.", None),
+    ("seed", "", "Of the first simulated room, a whole number; empty: the camera node's own.", None),
     ("use_sim_time", "", f"Take time from /clock. {KEEP}", ["", *TRUE_OR_FALSE]),
     (
         "fastdds_profile",
@@ -71,7 +79,9 @@ def start(context: LaunchContext):
     """The actions for the values given."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     camera = choose_camera(values)
-    check_files(values, camera)
+    check_values(values, camera)
+    if camera == "sim" and not values["model"] and values["params_file"] == PARAMETERS:
+        values["model"] = "demo"
     topics = choose_topics(values, camera)
     actions = [*dds_environment(values["fastdds_profile"]), LogInfo(msg=announcement(camera, topics))]
     names = camera_names(values["cameras"])
@@ -99,13 +109,17 @@ def camera_names(text):
     return names
 
 
-def check_files(values, camera):
+def check_values(values, camera):
     if camera == "folder" and not values["folder"]:
         raise RuntimeError("camera:=folder needs folder:=PATH, a folder with frame-NNNNNN.color.jpg and .depth.png")
     if values["folder"] and camera != "folder":
         raise RuntimeError("folder:= is for camera:=folder")
     if camera == "folder" and not Path(values["folder"]).expanduser().is_dir():
         raise RuntimeError(f"folder:={values['folder']} is not a folder")
+    if values["seed"] and camera != "sim":
+        raise RuntimeError("seed:= is for camera:=sim")
+    if values["seed"] and not values["seed"].isdecimal():
+        raise RuntimeError(f"seed:={values['seed']} is no whole number of at least 0")
     if not Path(values["params_file"]).is_file():
         raise RuntimeError(f"params_file:={values['params_file']} is not a file")
 
@@ -149,7 +163,8 @@ def sim_time(values):
 
 
 def camera_node(values, camera, name):
-    parameters = {"source": camera, "folder": text_parameter(values["folder"]), **sim_time(values)}
+    seed = {"seed": int(values["seed"])} if values["seed"] else {}
+    parameters = {"source": camera, "folder": text_parameter(values["folder"]), **seed, **sim_time(values)}
     return Node(
         package="asymformer_ros",
         executable="camera_node",

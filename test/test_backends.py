@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch backend is the reference of the contract")
 from torch.nn import functional as F
 
+from asymformer_ros import weights
 from asymformer_ros.backends import InferenceBackend, open_backend
 from asymformer_ros.backends import torch as torch_backend
 from asymformer_ros.bundle import ModelBundle
@@ -18,6 +21,7 @@ from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationEr
 from asymformer_ros.labels import label_set
 from asymformer_ros.models import open_model
 from asymformer_ros.network import SMALL
+from asymformer_ros.weights import DEMO, KnownWeights
 
 SIZE = (64, 96)
 RGB = np.random.default_rng(5).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
@@ -166,8 +170,65 @@ def test_weights_that_answer_with_nan_do_not_serve(monkeypatch: pytest.MonkeyPat
 
 
 def test_no_model_says_how_to_get_one() -> None:
-    with pytest.raises(CheckpointError, match="asymformer convert CHECKPOINT BUNDLE"):
-        open_model("")
+    for opened in (open_model, lambda model: open_backend("auto", model, "auto", lambda reason: None)):
+        with pytest.raises(CheckpointError, match=r"`asymformer weights download nyuv2` .*`model:=demo`"):
+            opened("")
+
+
+class TestAModelWithBothFiles:
+    """Weights that are known by name, as a bundle and as an ONNX file."""
+
+    @pytest.fixture(autouse=True)
+    def files(self, bundle: ModelBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KnownWeights:
+        pytest.importorskip("onnxruntime", reason="serves the ONNX file")
+        monkeypatch.setattr(weights, "__file__", str(tmp_path / "__init__.py"))
+        bundle.save(DEMO.bundle, half=True)
+        write_export(ModelBundle.load(DEMO.bundle), DEMO.onnx, "labels")
+        return DEMO
+
+    @pytest.mark.parametrize(
+        ("choice", "serves"), [("torch", "torch cpu fp32"), ("onnxruntime", "onnxruntime cpu fp32")]
+    )
+    def test_each_backend_finds_its_own(self, choice: str, serves: str) -> None:
+        backend = open_backend(choice, "demo", "cpu", lambda reason: None)
+        assert backend.name == serves
+        expected = open_backend("torch", str(DEMO.bundle), "cpu", lambda reason: None).infer(RGB, DEPTH).labels
+        assert np.mean(backend.infer(RGB, DEPTH).labels == expected) > 0.999
+
+    @pytest.mark.parametrize(
+        ("device", "why_not", "serves", "told"),
+        [
+            ("auto", "", "cuda", ""),
+            ("cuda", "", "cuda", ""),
+            ("auto", "no GPU", "onnxruntime cpu fp32", "no GPU: ONNX Runtime runs on the CPU"),
+            ("cpu", "", "onnxruntime cpu fp32", "device is 'cpu': ONNX Runtime runs on the CPU"),
+        ],
+    )
+    def test_auto_is_pytorch_on_cuda_and_else_onnx_runtime(
+        self, device: str, why_not: str, serves: str, told: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch_backend, "why_no_cuda", lambda: why_not)
+        monkeypatch.setattr(
+            torch_backend.TorchBackend, "open", lambda model, device, log: SimpleNamespace(name="cuda", model=model)
+        )
+        reasons: list[str] = []
+        assert open_backend("auto", "demo", device, reasons.append).name == serves
+        assert reasons[:-1] == ([told] if told else [])  # the last one is the file that serves
+
+    def test_without_pytorch_auto_says_so_and_takes_onnx_runtime(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delitem(sys.modules, "asymformer_ros.backends.torch")
+        monkeypatch.setitem(sys.modules, "torch", None)
+        reasons: list[str] = []
+        assert open_backend("auto", "demo", "auto", reasons.append).name == "onnxruntime cpu fp32"
+        assert reasons[0].startswith("the torch backend needs PyTorch")
+
+    def test_without_onnx_runtime_auto_says_so_and_takes_pytorch_on_the_cpu(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        reasons: list[str] = []
+        assert open_backend("auto", "demo", "cpu", reasons.append).name == "torch cpu fp32"
+        assert reasons == ["onnxruntime is not installed: PyTorch runs on the CPU"]
 
 
 @pytest.mark.gpu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asymformer_ros.bundle import ModelBundle
-from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
 from asymformer_ros.labels import label_set
 from asymformer_ros.model_card import ModelCard
 from asymformer_ros.network import AsymFormerConfig, load_checkpoint
@@ -121,7 +122,7 @@ def test_foreign_safetensors_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_model_is_an_error_that_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"`asymformer convert .* `asymformer untrained"):
+    with pytest.raises(CheckpointError, match="`asymformer weights download nyuv2` .*`model:=demo`"):
         ModelBundle.load(tmp_path / "nothing.safetensors")
 
 
@@ -183,6 +184,13 @@ def test_a_card_comes_back_from_json(card: ModelCard) -> None:
 def test_an_input_size_that_the_network_cannot_take_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ConfigurationError, match=f"multiples of 32, got {size[0]}x{size[1]}"):
         ModelCard("a", label_set("nyuv2_13"), PUBLISHED_NORMALIZATION, size)
+
+
+def test_without_pytorch_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "asymformer_ros.bundle")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendError, match=r"bundles and checkpoints need PyTorch.*`pip install torch` \(the extra"):
+        importlib.import_module("asymformer_ros.bundle")
 
 
 def test_a_card_needs_no_pytorch() -> None:

@@ -18,15 +18,19 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+import rclpy
 from builtin_interfaces.msg import Time
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from ros_harness import Peer, RosProcess, free_domain, stamps, wait_until
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.node import camera_node
+from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.fastdds import large_message_environment, shared_file
-from asymformer_ros.simulation.room import SimulatedRoom, camera_pose
 
 pytestmark = pytest.mark.ros
 MODULE = "asymformer_ros.node.camera_node"
@@ -103,17 +107,86 @@ def test_the_simulated_camera_publishes_matching_colour_depth_and_info(start: An
     assert rgb.header.frame_id == "camera_color_optical_frame"
     assert rgb.header.stamp.sec > 0
     assert len(rgb.data) == 48 * 192
-    known = pixels(depth, "<u2")
+    millimetres = pixels(depth, "<u2")
+    known = millimetres[millimetres > 0]
+    assert known.size > millimetres.size / 4
     assert known.min() > 50
-    assert known.max() < 7300
+    assert known.max() < 20_000
 
 
-def test_the_simulated_camera_shows_the_room(start: Any) -> None:
+def test_the_truth_is_that_of_the_colour_image_of_its_stamp(start: Any) -> None:
+    from asymformer_ros.simulation.live import WorldCamera
+
     run = start("width:=64", "height:=48", "seed:=5", "rate:=5")
-    run.wait_for(1)
-    room, camera = SimulatedRoom(5), Intrinsics.typical(64, 48)
-    walk = [room.render(camera_pose(index / 5), camera).rgb for index in range(10)]
-    assert any((pixels(run.rgb[0], "u1") == picture).all() for picture in walk)
+    truths = run.peer.listen(Image, "/truth/labels", qos_profile_sensor_data)
+    wait_until(lambda: set(stamps(truths)) & set(stamps(run.rgb)), "colour and truth of one stamp")
+    images = {stamps([message])[0]: message for message in list(run.rgb)}
+    truth = next(message for message in list(truths) if stamps([message])[0] in images)
+    rgb = images[stamps([truth])[0]]
+    assert truth.header == rgb.header
+    assert (truth.encoding, truth.height, truth.width, truth.step) == ("mono8", 48, 64, 64)
+    camera = WorldCamera(Intrinsics.typical(64, 48), rate=5, seed=5)
+    frames = (camera.frame(index) for index in range(60))
+    frame = next(frame for frame in frames if (frame.rgb == pixels(rgb, "u1")).all())
+    np.testing.assert_array_equal(pixels(truth, "u1")[..., 0], frame.labels)
+    assert frame.labels is not None
+    assert len(np.unique(frame.labels)) > 1
+
+
+def test_a_subscriber_of_the_truth_alone_wakes_the_camera() -> None:
+    domain = free_domain()
+    peer = Peer(domain)
+    truths = peer.listen(Image, "/truth/labels", qos_profile_sensor_data)
+    process = RosProcess(MODULE, "-p", "width:=32", "-p", "height:=24", domain=domain)
+    wait_until(lambda: len(truths) >= 2 or not process.require_alive(), "two truths")
+    (publisher,) = peer.node.get_publishers_info_by_topic("/truth/labels")
+    assert publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    process.kill()
+    peer.close()
+
+
+def test_truth_without_subscribers_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def note(image: np.ndarray, encoding: str, header: Header) -> Image:
+        made.append(encoding)
+        return image_message(image, encoding, header)
+
+    monkeypatch.setattr(camera_node, "image_message", note)
+    domain = free_domain()
+    peer = Peer(domain)
+    peer.listen(Image, "/rgb/image", qos_profile_sensor_data)
+    rclpy.init(args=["--ros-args", "-p", "width:=32", "-p", "height:=24"], domain_id=domain)
+    node = camera_node.CameraNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    wait_until(lambda: executor.spin_once(timeout_sec=0.1) or made.count("rgb8") >= 3, "three colour images")
+    assert set(made) == {"rgb8", "16UC1"}
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown()
+    peer.close()
+
+
+def test_a_recording_has_no_truth(start: Any, recording: Path) -> None:
+    run = start("source:=folder", f"folder:={recording}")
+    run.wait_for(2)
+    assert run.peer.node.count_publishers("/truth/labels") == 0
+
+
+def test_without_the_ray_caster_a_recording_plays_and_the_simulation_is_refused_in_one_line(
+    start: Any, recording: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = tmp_path_factory.mktemp("absent")
+    for library in ("trimesh", "embreex"):
+        (absent / f"{library}.py").write_text(f"raise ModuleNotFoundError('No module named {library}')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(absent), os.environ.get("PYTHONPATH", "")]))
+    start("source:=folder", f"folder:={recording}").wait_for(2)
+    process = RosProcess(MODULE, domain=free_domain())
+    assert process.wait() == 1
+    assert len(process.output.strip().splitlines()) == 1, process.output
+    assert "needs trimesh" in process.output
+    assert "pip install" in process.output
 
 
 def test_camera_info_describes_the_pinhole_camera(start: Any) -> None:
@@ -180,7 +253,7 @@ def test_a_signal_ends_the_node_quietly_with_code_0(start: Any, number: int) -> 
         (["source:=folder", "folder:=/no/such/recording"], "no folder '/no/such/recording'"),
         (["source:=folder"], "set parameter folder"),
         (["source:=webcam"], "expected one of sim, folder"),
-        (["rate:=0"], "above 0"),
+        (["rate:=-1"], "frames a second"),
         (["rate:=fast"], "expected a float"),
         (["width:=0"], "at least 1x1"),
         (["width:=64.5"], "expected a int"),

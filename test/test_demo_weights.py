@@ -1,4 +1,4 @@
-"""The weights that come with the package: what they score on rooms that nobody trained on, and that both files agree."""
+"""The weights that come with the package: their score on rooms that nobody trained on, and that both files agree."""
 
 from __future__ import annotations
 

@@ -92,8 +92,11 @@ def _run_builder(command: list[str | Path], folder: Path, environment: dict[str,
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the tree as a user has it after cloning."""
-    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / PACKAGE, ignore=NOT_SOURCE))
+    """A copy of the tree as a user has it after cloning, with something in place of weights that it lacks."""
+    copy = Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / PACKAGE, ignore=NOT_SOURCE))
+    for name in ("demo.safetensors", "demo.onnx"):
+        (copy / PACKAGE / "weights" / name).touch()
+    return copy
 
 
 @pytest.fixture(scope="module", params=["pip", "colcon", "colcon --symlink-install"])
@@ -184,12 +187,14 @@ def test_ros2_interface_finds_the_messages(installation: Installation) -> None:
     assert all((installation.prefix / "share" / PACKAGE / line).is_file() for line in lines if line)
 
 
-def test_every_module_of_the_source_is_installed(installation: Installation) -> None:
+def test_every_module_of_the_source_and_the_weights_are_installed(installation: Installation) -> None:
     (file,) = installation.python(f"import {PACKAGE}; print({PACKAGE}.__file__)")
-    source = installation.source / PACKAGE
-    modules = {path.relative_to(source) for path in source.rglob("*.py")}
-    installed = {path.relative_to(Path(file).parent) for path in Path(file).parent.rglob("*.py")}
-    assert {path for path in installed if path.parts[0] != "msg"} == modules
+    kinds = (".py", ".safetensors", ".onnx")
+    source, installed = (
+        {path.relative_to(folder) for path in folder.rglob("*") if path.suffix in kinds}
+        for folder in (installation.source / PACKAGE, Path(file).parent)
+    )
+    assert {path for path in installed if path.parts[0] != "msg"} == source
 
 
 def test_colcon_takes_the_package_for_an_ament_package(source: Path, tmp_path: Path) -> None:

@@ -177,6 +177,23 @@ def test_only_what_is_given_overrides_the_parameter_file(tmp_path: Path) -> None
 
 
 @needs_launch
+def test_the_simulated_camera_gets_the_demo_s_weights_unless_something_else_is_chosen(tmp_path: Path) -> None:
+    assert nodes()["segmentation_node"].parameters["model"] == "demo"
+    assert nodes(model="untrained")["segmentation_node"].parameters["model"] == "untrained"
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"model": "a.onnx"}}}))
+    assert nodes(params_file=str(file))["segmentation_node"].parameters["model"] == "a.onnx"
+    for given in ({"camera": "realsense"}, {"camera": "folder", "folder": str(tmp_path)}):
+        assert nodes(**given)["segmentation_node"].parameters["model"] == ""
+
+
+@needs_launch
+def test_a_seed_reaches_the_camera_node() -> None:
+    assert "seed" not in nodes()["camera_node"].parameters
+    assert nodes(seed="7")["camera_node"].parameters["seed"] == 7
+
+
+@needs_launch
 def test_a_namespace_reaches_both_nodes() -> None:
     for launched in nodes(namespace="robot").values():
         assert launched.namespace == "/robot"
@@ -257,6 +274,8 @@ def test_rviz_follows_the_camera_and_the_namespace(monkeypatch: pytest.MonkeyPat
         ({"camera": "folder", "folder": "/no/such"}, "folder:=/no/such is not a folder"),
         ({"camera": "realsense", "folder": "/tmp"}, "is for camera:=folder"),
         ({"camera": "sim", "rgb_topic": "/a"}, "publishes its own topics"),
+        ({"seed": "-1"}, "seed:=-1 is no whole number"),
+        ({"camera": "realsense", "seed": "1"}, "seed:= is for camera:=sim"),
         ({"params_file": "/no/such.yaml"}, "params_file:=/no/such.yaml is not a file"),
         ({"fastdds_profile": "/no/such.xml"}, "neither package, none nor a file"),
     ],
@@ -266,16 +285,19 @@ def test_a_mistake_is_one_sentence(given: dict[str, str], says: str) -> None:
         visit(**given)
 
 
-def _ros2_launch(*arguments: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `ros2 launch asymformer_ros segment.launch.py`, ended with SIGINT after some seconds."""
+def _ros2_launch(*arguments: str, until: tuple[str, ...] = ()) -> str:
+    """Run `ros2 launch asymformer_ros segment.launch.py` and return its output; SIGINT once it has said `until`."""
     command = [str(Path(sys.executable).with_name("ros2")), "launch", "asymformer_ros", "segment.launch.py", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(command, process.returncode, output)
+    assert process.stdout is not None
+    output, waiting = "", bool(until)
+    for line in process.stdout:
+        output += line
+        if waiting and all(text in output for text in until):
+            waiting = False
+            process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, output
+    return output
 
 
 @pytest.fixture
@@ -289,17 +311,17 @@ def installed() -> None:
 
 @needs_launch
 def test_show_args_lists_every_argument_with_a_description(installed: None) -> None:
-    done = _ros2_launch("--show-args")
-    assert done.returncode == 0
-    for name in ("camera", "rgb_topic", "depth_topic", "model", "rviz", "fastdds_profile", "params_file"):
-        assert f"'{name}':" in done.stdout
-    assert "no description given" not in done.stdout
+    output = _ros2_launch("--show-args")
+    for name in ("camera", "rgb_topic", "depth_topic", "model", "seed", "rviz", "fastdds_profile", "params_file"):
+        assert f"'{name}':" in output
+    assert "no description given" not in output
 
 
 @needs_launch
 @pytest.mark.slow
-def test_ros2_launch_starts_both_nodes_and_ends_them_cleanly(installed: None) -> None:
-    done = _ros2_launch("model:=untrained", seconds=20)
-    assert "publishing the simulated room" in done.stdout
-    assert "segmenting /rgb/image and /depth/image" in done.stdout
-    assert done.stdout.count("process has finished cleanly") == 2, done.stdout
+@pytest.mark.parametrize("given", [["model:=untrained"], []])
+def test_ros2_launch_starts_both_nodes_and_ends_them_cleanly(installed: None, given: list[str]) -> None:
+    model = "untrained" if given else "demo"
+    said = ("publishing simulated rooms", f"model '{model}'", "segmenting /rgb/image and /depth/image")
+    output = _ros2_launch(*given, until=said)
+    assert output.count("process has finished cleanly") == 2, output

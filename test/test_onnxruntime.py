@@ -106,7 +106,8 @@ def test_a_file_that_cannot_be_fed_says_what_it_has(tmp_path: Path, change: dict
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(None, "does not exist: make it .* `asymformer export"), (b"text", "no readable ONNX file")]
+    ("content", "told"),
+    [(None, "does not exist: `asymformer export` makes it .*`model:=demo`"), (b"text", "no readable ONNX file")],
 )
 def test_no_onnx_file_is_an_error_that_says_so(tmp_path: Path, content: bytes | None, told: str) -> None:
     path = tmp_path / "model.onnx"

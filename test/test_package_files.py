@@ -78,6 +78,39 @@ def test_a_plain_installation_asks_for_no_ros_wheels(metadata: configparser.Conf
     assert "ros-rclpy" in metadata["options.extras_require"]["ros"].split()
 
 
+def test_the_extra_build_is_what_pyproject_asks_for(metadata: configparser.ConfigParser) -> None:
+    required = re.findall(r'^    "([\w-]+)', (ROOT / "pyproject.toml").read_text().split("]\n")[1], re.MULTILINE)
+    extra = re.findall(r"^([\w-]+)", metadata["options.extras_require"]["build"], re.MULTILINE)
+    assert sorted(extra) == sorted(required)
+
+
+@pytest.mark.parametrize("path", ["Makefile", ".ci/run"])
+def test_every_extra_that_is_installed_exists(path: str, metadata: configparser.ConfigParser) -> None:
+    lists = re.findall(r"EXTRAS ?\??=\s*([\w,]+)", (ROOT / path).read_text())
+    assert lists
+    assert {extra for text in lists for extra in text.split(",")} <= set(metadata["options.extras_require"])
+
+
+def test_continuous_integration_brings_at_least_what_make_test_brings() -> None:
+    ours, theirs = (
+        set(re.findall(r"^(?:export )?EXTRAS ?\??=\s*([\w,]+)", (ROOT / path).read_text(), re.MULTILINE)[0].split(","))
+        for path in ("Makefile", ".ci/run")
+    )
+    assert theirs - ours == {"rtx"}
+    assert ours <= theirs
+
+
+def test_the_demo_is_installed_without_pytorch() -> None:
+    (extras,) = re.findall(r"DEMO_EXTRAS \?= (.+)", (ROOT / "Makefile").read_text())
+    command = [sys.executable, str(ROOT / "scripts/requirements.py")]
+    lines = subprocess.run([*command, extras], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {"safetensors>=0.4", "onnxruntime", "trimesh"} <= set(lines)
+    assert not [line for line in lines if line.startswith(("torch", "#")) or not line]
+    unknown = subprocess.run([*command, "onnx,caffe"], capture_output=True, text=True, check=False)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "setup.cfg has no extra caffe: expected some of ros, " in unknown.stderr
+
+
 @pytest.mark.parametrize("version", [(3, 9, 18), (3, 13, 0), (2, 7, 18)])
 def test_a_python_without_ros_wheels_is_refused_in_one_sentence(
     machine: ModuleType, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from asymformer_ros.backends.upgrading import UpgradingBackend
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.serving import ServingOptions, Voices, engine_obstacle, open_serving
+from asymformer_ros.weights import ModelFiles
 
 without_gpu = pytest.mark.skipif(isinstance(probe_gpu(), GpuInfo), reason="says what happens without a GPU")
 
@@ -55,6 +57,23 @@ def test_a_gpu_without_the_libraries_names_them(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(serving, "probe_gpu", lambda: GpuInfo("Orin", (8, 7), (12, 6)))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert engine_obstacle().startswith("tensorrt, pycuda, onnx not installed")
+
+
+def test_without_pytorch_an_engine_is_made_of_the_onnx_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def describe(model: str, _batch: int) -> None:
+        asked.append(model)
+        raise BackendError("this is as far as the test goes")
+
+    monkeypatch.setattr(serving, "engine_obstacle", lambda: "")
+    monkeypatch.setattr(serving, "model_files", lambda model: ModelFiles("demo.safetensors", "demo.onnx"))
+    monkeypatch.setattr("asymformer_ros.engine.provide.choose_builder", lambda choice, gpu: SimpleNamespace(name=""))
+    monkeypatch.setattr("asymformer_ros.engine.source.engine_model", describe)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BackendError, match="as far as the test goes"):
+        open_serving("demo", ServingOptions(backend="tensorrt"), Heard().voices)
+    assert asked == ["demo.onnx"]
 
 
 @pytest.mark.parametrize(

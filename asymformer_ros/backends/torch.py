@@ -17,7 +17,7 @@ try:
 except ImportError as error:  # pragma: no cover - needs an environment without PyTorch
     raise BackendError(
         f"the torch backend needs PyTorch, which cannot be imported here ({error}): "
-        "install it, for example with `pip install torch`"
+        "install it with `pip install torch` (the extra `torch`)"
     ) from error
 
 from asymformer_ros.bundle import ModelBundle
@@ -101,16 +101,21 @@ def choose_device(device: str, log: Callable[[str], None]) -> torch.device:
     """Turn one of DEVICES into a device that is there. Raises BackendError for CUDA where it is not."""
     if device not in DEVICES:
         raise ConfigurationError(f"device is '{device}': expected one of {', '.join(DEVICES)}")
-    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
-        if device == "auto":
-            log(f"no CUDA device: {_why_no_cuda()}; PyTorch runs on the CPU")
+    if device == "cpu":
         return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise BackendError(f"device is 'cuda' but no CUDA device can be used: {_why_no_cuda()}")
-    return torch.device("cuda")
+    reason = why_no_cuda()
+    if not reason:
+        return torch.device("cuda")
+    if device == "cuda":
+        raise BackendError(f"device is 'cuda' but no CUDA device can be used: {reason}")
+    log(f"no CUDA device: {reason}; PyTorch runs on the CPU")
+    return torch.device("cpu")
 
 
-def _why_no_cuda() -> str:
+def why_no_cuda() -> str:
+    """Why PyTorch cannot use CUDA here, in a sentence's part; "" where it can."""
+    if torch.cuda.is_available():
+        return ""
     if torch.version.cuda is None:
         return f"this PyTorch ({torch.__version__}) is built without CUDA"
     return f"PyTorch {torch.__version__} (CUDA {torch.version.cuda}) finds no usable NVIDIA driver or GPU"

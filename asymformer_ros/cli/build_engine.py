@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Build the TensorRT engine of a model for this computer's GPU, and keep it in the cache. "
         "Nothing is built where the cache has it already.",
     )
-    parser.add_argument("model", metavar="MODEL", help="model bundle, .onnx file, `untrained` or `untrained_full`")
+    parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
     parser.add_argument(
         "--precision", choices=("fp16", "mixed", "fp32"), default="fp16", help="mixed needs --report (default: fp16)"
     )
@@ -62,15 +62,16 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.engine.source import engine_model, engine_request
     from asymformer_ros.serving import engine_obstacle
+    from asymformer_ros.weights import model_files
 
     report = PrecisionReport.load(args.report) if args.report else None
     library = choose_builder(args.builder, probe_gpu())  # before a model is exported in vain
     options = BuildOptions(library.name, args.precision, args.workspace)
-    display = Display()
+    model, display = model_files(args.model).readable, Display()
     with tempfile.TemporaryDirectory(prefix="asymformer_engine_") as folder:
-        request = engine_request(args.model, options, report, Path(folder))
+        request = engine_request(model, options, report, Path(folder))
         if not engine_obstacle():
-            verifier = make_verifier(args.model, engine_model(args.model), library, display.log)
+            verifier = make_verifier(model, engine_model(model), library, display.log)
             request = replace(request, verifier=verifier)
         watch = Watch(on_progress=display.show, timeout=args.timeout)
         try:

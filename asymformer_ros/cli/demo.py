@@ -15,20 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from asymformer_ros.cli.children import Child
-from asymformer_ros.cli.demo_picture import side_by_side, write_png
+from asymformer_ros.cli.demo_report import OVERLAY_ALPHA, closing_lines, live_line, picture
 from asymformer_ros.errors import AsymformerError, ConfigurationError
+from asymformer_ros.images import write_png
 from asymformer_ros.node.fastdds import large_message_environment
+from asymformer_ros.weights import UNTRAINED
 
 if TYPE_CHECKING:
-    from asymformer_ros.node.demo_viewer import DemoViewer, Progress
+    from asymformer_ros.node.demo_viewer import DemoViewer
 
-_UNTRAINED = {"untrained": (320, 240), "untrained_full": (640, 480)}  # camera sizes to go with them
-_MODEL_CAMERA_SIZE = (640, 480)
 _STARTUP_SECONDS = 120.0
-_WARNING = "the model is untrained: its labels mean nothing, only the pipeline is real"
+_UNTRAINED = "the model is untrained: its labels mean nothing, only the pipeline is real"
+_OUT_OF_PLACE = "the model `demo` knows only simulated rooms: of a recording it can only guess"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,15 +35,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "demo",
         help="segment a simulated or recorded camera for some seconds and leave a picture",
-        description="Start a camera node and the segmentation node, show rate, age, stage times and classes in view, "
-        "and write a picture of camera, depth and overlay. Ctrl-C ends it early.",
+        description="Start a camera node and the segmentation node; show rate, age, mIoU against the simulation's "
+        "truth, classes in view and stage times; write a picture of the moment with most classes in view. Ctrl-C ends "
+        "it early.",
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long, from the first segmented frame [60]")
     parser.add_argument("--output", type=Path, default=Path("demo.png"), help="picture to write [demo.png]")
-    parser.add_argument("--model", default="untrained", help="model bundle, untrained or untrained_full [untrained]")
+    parser.add_argument("--model", default="demo", help="demo, a model bundle or .onnx file, or untrained [demo]")
     parser.add_argument("--camera", choices=("sim", "folder"), default="sim", help="simulated or recorded [sim]")
     parser.add_argument("--folder", type=Path, help="recording for --camera folder")
-    parser.add_argument("--rate", type=float, default=15.0, help="camera frames a second [15]")
+    parser.add_argument("--rate", type=float, help="camera frames a second [simulated 8, recorded 30]")
+    parser.add_argument(
+        "--seed", type=int, help="of the first simulated room; `demo` was trained on those below 1000000 [2000043]"
+    )
     parser.set_defaults(run=run)
 
 
@@ -53,23 +56,32 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     environment = _environment()
     os.environ.update(environment)  # this process's own node meets the children there
-    if args.model in _UNTRAINED:
-        print(f"asymformer demo: {_WARNING}", flush=True)
+    warning = _warning(args)
+    if warning:
+        print(f"asymformer demo: {warning}", flush=True)
     with _children(args, environment) as children:
-        viewer = _watch(args.seconds, children)
+        viewer = _watch(args, children)
     _conclude(viewer, args)
+    if warning:
+        print(f"remember: {warning}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
     if importlib.util.find_spec("rclpy") is None:
         raise ConfigurationError("the demo needs ROS 2: source its setup.bash, or pip install 'asymformer_ros[ros]'")
-    if args.seconds <= 0 or args.rate <= 0:
-        raise ConfigurationError("--seconds and --rate must be above 0")
+    if args.seconds <= 0:
+        raise ConfigurationError("--seconds must be above 0")
     if (args.camera == "folder") != (args.folder is not None):
         raise ConfigurationError("--folder and --camera folder belong together: give both or neither")
     if not args.output.absolute().parent.is_dir():
         raise ConfigurationError(f"--output {args.output}: the folder {args.output.absolute().parent} does not exist")
+
+
+def _warning(args: argparse.Namespace) -> str:
+    if args.model in UNTRAINED:
+        return _UNTRAINED
+    return _OUT_OF_PLACE if args.model == "demo" and args.camera == "folder" else ""
 
 
 def _environment() -> dict[str, str]:
@@ -84,7 +96,7 @@ def _children(args: argparse.Namespace, environment: dict[str, str]) -> Iterator
     with tempfile.TemporaryDirectory(prefix="asymformer_demo_") as logs:
         try:
             for node, parameters in (
-                ("segmentation_node", {"model": f"'{args.model}'"}),
+                ("segmentation_node", {"model": f"'{args.model}'", "overlay_alpha": f"{OVERLAY_ALPHA}"}),
                 ("camera_node", _camera_parameters(args)),
             ):
                 options = [option for name, value in parameters.items() for option in ("-p", f"{name}:={value}")]
@@ -97,29 +109,28 @@ def _children(args: argparse.Namespace, environment: dict[str, str]) -> Iterator
 
 
 def _camera_parameters(args: argparse.Namespace) -> dict[str, str]:
-    width, height = _UNTRAINED.get(args.model, _MODEL_CAMERA_SIZE)
-    folder = {"folder": f"'{args.folder}'"} if args.folder else {}
-    return {"source": args.camera, "rate": f"{args.rate}", "width": f"{width}", "height": f"{height}", **folder}
+    given = {"folder": args.folder and f"'{args.folder}'", "rate": args.rate, "seed": args.seed}
+    return {"source": args.camera, **{name: f"{value}" for name, value in given.items() if value is not None}}
 
 
-def _watch(seconds: float, children: list[Child]) -> DemoViewer:
+def _watch(args: argparse.Namespace, children: list[Child]) -> DemoViewer:
     from asymformer_ros.node.demo_viewer import watch
 
     started = time.monotonic()
 
-    def go_on(progress: Progress) -> bool:
+    def go_on(viewer: DemoViewer) -> bool:
         for child in children:
             child.require_alive()
-        if progress.seconds == 0 and time.monotonic() - started > _STARTUP_SECONDS:
+        if not viewer.segmented and time.monotonic() - started > _STARTUP_SECONDS:
             raise AsymformerError(
                 f"nothing was segmented within {_STARTUP_SECONDS:.0f} s; segmentation_node's last words: "
                 f"{children[0].last_words()}"
             )
-        _show(progress.line)
-        return progress.seconds < seconds
+        _show(live_line(viewer))
+        return viewer.seconds < args.seconds
 
     try:
-        return watch(go_on)
+        return watch(go_on, with_truth=args.camera == "sim")
     finally:
         if sys.stdout.isatty():
             print()
@@ -135,14 +146,13 @@ def _show(line: str) -> None:
 
 
 def _conclude(viewer: DemoViewer, args: argparse.Namespace) -> None:
-    images = viewer.images()
-    if images is None:
+    if viewer.best is None:
         raise AsymformerError(
-            f"no picture: {viewer.camera_images} camera images and {viewer.overlays} overlays came, none of one stamp"
+            f"no picture: {viewer.camera_images} camera images and {viewer.segmented} segmentations came, none of one "
+            "stamp"
         )
-    untrained = args.model in _UNTRAINED
-    write_png(args.output, side_by_side(*images, "overlay (untrained)" if untrained else "overlay"))
-    ages = np.percentile(viewer.ages, (50, 95)) if viewer.ages else (float("nan"), float("nan"))
-    print(f"{viewer.overlays} frames segmented, age p50 {ages[0]:.0f} ms, p95 {ages[1]:.0f} ms; wrote {args.output}")
-    if untrained:
-        print(f"remember: {_WARNING}")
+    caption = "segmentation (untrained)" if args.model in UNTRAINED else "segmentation"
+    write_png(args.output, picture(viewer.best, caption))
+    for line in closing_lines(viewer):
+        print(line)
+    print(f"wrote {args.output}")

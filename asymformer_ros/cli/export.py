@@ -18,7 +18,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="make an ONNX file from a model",
         description="Make an ONNX file from a model: camera images in, labels out, for ONNX Runtime and TensorRT.",
     )
-    parser.add_argument("model", metavar="MODEL", help="model bundle, `untrained` or `untrained_full`")
+    parser.add_argument("model", metavar="MODEL", help="bundle, or a name such as nyuv2 or demo")
     parser.add_argument("onnx", type=Path, metavar="OUT", help=".onnx file to write")
     parser.add_argument("--size", type=image_size, metavar="HxW", help="height x width (default: the model's)")
     parser.add_argument("--batch", type=int, default=1, help="images at a time (default: 1)")
@@ -34,6 +34,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         default="fp32",
         help="mixed: FP16 but for the layers that the report keeps in FP32 (default: fp32)",
     )
+    parser.add_argument("--half", action="store_true", help="store the weights in FP16, compute in FP32: half the size")
     parser.add_argument("--report", type=Path, metavar="JSON", help="of `asymformer precision`; mixed needs it")
     parser.set_defaults(run=run)
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.errors import CheckpointError, ConfigurationError
     from asymformer_ros.models import open_model
-    from asymformer_ros.onnx_model import OnnxModel
+    from asymformer_ros.onnx_model import OnnxModel, store_half
 
     if args.model.endswith(".onnx"):
         raise CheckpointError(f"{args.model} is an ONNX file already: export takes the bundle that it was made of")
@@ -54,13 +55,15 @@ def run(args: argparse.Namespace) -> int:
             "--precision mixed and --report belong together: make a report with "
             f"`asymformer precision {args.model} -o precision.json`"
         )
+    if args.half and args.precision == "mixed":
+        raise ConfigurationError("mixed precision stores FP16 already: leave --half away")
     options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out)
     bundle = open_model(args.model)
     model = export_model(bundle, options)
     add_golden_answers(model, bundle, options)
     if args.report is not None:
         model = reported_to_mixed(model, PrecisionReport.load(args.report))
-    write_model(model, args.onnx)
+    write_model(store_half(model) if args.half else model, args.onnx)
     print(_describe(OnnxModel.open(args.onnx)))
     return 0
 

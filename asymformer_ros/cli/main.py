@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 
 from asymformer_ros import __version__
-from asymformer_ros.cli import build_engine, convert, demo, doctor, export, precision, untrained
+from asymformer_ros.cli import (
+    build_engine,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    precision,
+    render,
+    train,
+    untrained,
+    weights,
+)
 from asymformer_ros.errors import AsymformerError
 
 SUBCOMMANDS = (
@@ -15,10 +27,27 @@ SUBCOMMANDS = (
     convert,
     demo,
     doctor,
+    evaluate,
     export,
     precision,
+    render,
+    train,
     untrained,
+    weights,
 )
+
+OPTIONAL = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "trimesh": "sim",
+    "embreex": "sim",
+    "tqdm": "evaluate",
+    "matplotlib": "evaluate",
+    "h5py": "nyuv2",
+    "scipy": "nyuv2",
+}
+"""Libraries that not every installation has, nor every subcommand needs, and the extra that brings each."""
 
 INTERRUPTED = 130
 
@@ -40,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except AsymformerError as error:
         print(f"asymformer: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in OPTIONAL:
+            raise
+        hint = f"`pip install {error.name}` (the extra `{OPTIONAL[error.name]}`)"
+        print(f"asymformer: this needs {error.name}, which is not installed here: {hint}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

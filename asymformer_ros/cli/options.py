@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,10 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def progress_bar(extra: str) -> Callable[..., Any]:
-    """tqdm's class. Raises ConfigurationError, which names the extra that has it, where it is not installed."""
+    """tqdm's class, which updates a terminal often and a log seldom.
+
+    Raises ConfigurationError, which names the extra that has it, where it is not installed.
+    """
     try:
         from tqdm import tqdm
     except ImportError as error:
@@ -33,7 +38,7 @@ def progress_bar(extra: str) -> Callable[..., Any]:
             f"the progress bar needs tqdm, which cannot be imported here ({error}): "
             f"install it with `pip install 'asymformer_ros[{extra}]'`"
         ) from error
-    return tqdm
+    return partial(tqdm, mininterval=0.1 if sys.stderr.isatty() else 10.0)
 
 
 def describe_written(path: Path, bundle: ModelBundle) -> str:

@@ -24,8 +24,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Look at a model's weights, and at its activations over frames, and say which layers may run in "
         "FP16 and which must stay in FP32.",
     )
-    parser.add_argument("model", metavar="MODEL", help="model bundle, .onnx file, `untrained` or `untrained_full`")
-    parser.add_argument("--frames", type=Path, metavar="DIR", help="recorded folder (default: a simulated room)")
+    parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
+    parser.add_argument("--frames", type=Path, metavar="DIR", help="recorded folder (default: four simulated rooms)")
     parser.add_argument("--count", type=int, default=8, help="frames to run, spread over the recording (default: 8)")
     parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="report to write")
     parser.set_defaults(run=run)
@@ -33,9 +33,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError, ConfigurationError or FrameError, as `open_graph`, `analyse` and `sample_frames` do."""
-    from asymformer_ros.engine.export import open_graph
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
     from asymformer_ros.engine.precision import analyse
+    from asymformer_ros.engine.source import open_graph
 
     frames = sample_frames(args.frames, args.count)
     graph, description = open_graph(args.model)

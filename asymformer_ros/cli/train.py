@@ -38,7 +38,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the result and state"
     )
     parser.add_argument("--name", help="name of the model (default: the folder's)")
-    parser.add_argument("--init", metavar="MODEL", help="bundle, published checkpoint or known name, such as nyuv2, to start from")
+    parser.add_argument(
+        "--init", metavar="MODEL", help="bundle, published checkpoint or known name, such as nyuv2, to start from"
+    )
     parser.add_argument("--init-rgb", type=Path, metavar="FILE", help="ImageNet weights of ConvNeXt-Tiny to start from")
     parser.add_argument("--init-depth", type=Path, metavar="FILE", help="ImageNet weights of MiT-B0 to start from")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="JSON: the classes to learn, from the data's")

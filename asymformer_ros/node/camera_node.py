@@ -1,4 +1,4 @@
-"""A node that stands in for an RGB-D camera: the simulated room or a recorded folder, as ROS topics."""
+"""A node that stands in for an RGB-D camera: simulated rooms or a recorded folder, as ROS topics."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.intrinsics import Intrinsics
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.process import run_process, spin
-from asymformer_ros.simulation.camera import Camera, FramesAhead, RecordedCamera, RoomCamera, SensorNoise
+from asymformer_ros.recording import RawRgbd
+from asymformer_ros.simulation.camera import Camera, FramesAhead, RecordedCamera, SensorNoise
 
 _QUEUE_DEPTH = 5
+_RATES = {"sim": 8.0, "folder": 30.0}  # where the parameter rate is 0
 _MAX_RATE = 1000.0
 
 
@@ -40,11 +42,11 @@ class CameraSettings:
 
     source: str = "sim"
     folder: str = ""
-    rate: float = 30.0
+    rate: float = 0.0
     loop: bool = True
     width: int = 320
     height: int = 240
-    seed: int = 0
+    seed: int = 2_000_043
     frame_id: str = "camera_color_optical_frame"
     reliability: str = "best_effort"
     depth_encoding: str = "16UC1"
@@ -57,22 +59,32 @@ class CameraSettings:
         _require_choice("source", self.source, ("sim", "folder"))
         _require_choice("reliability", self.reliability, ("best_effort", "reliable"))
         _require_choice("depth_encoding", self.depth_encoding, ("16UC1", "32FC1"))
-        if not 0 < self.rate <= _MAX_RATE:
-            raise ConfigurationError(f"parameter rate is {self.rate}: expected frames a second, above 0, up to 1000")
+        if not 0 <= self.rate <= _MAX_RATE:
+            raise ConfigurationError(f"parameter rate is {self.rate}: expected frames a second, up to 1000, or 0")
         if self.stamp_jitter < 0 or self.duration < 0 or self.seed < 0:
             raise ConfigurationError("parameters stamp_jitter, duration and seed must not be below 0")
         if self.source == "folder" and not self.folder:
             raise ConfigurationError("parameter source is 'folder': set parameter folder to the recording's path")
 
+    @property
+    def hertz(self) -> float:
+        """The rate, where it is 0 the source's own."""
+        return self.rate or _RATES[self.source]
+
     def open_camera(self) -> Camera:
         """The camera that these settings name. Raises AsymformerError where it cannot be had."""
         if self.source == "folder":
             return RecordedCamera(Path(self.folder).expanduser(), self.loop)
-        return RoomCamera(Intrinsics.typical(self.width, self.height), self.rate, self.seed)
+        from asymformer_ros.simulation.live import WorldCamera  # needs a ray caster, which a recording does not
+
+        return WorldCamera(Intrinsics.typical(self.width, self.height), self.hertz, self.seed)
 
 
 class CameraNode(Node):
-    """Publishes rgb/image, depth/image and rgb/camera_info; `finished` says why there is nothing more, once so."""
+    """Publishes rgb/image, depth/image, rgb/camera_info and, of the simulation, truth/labels.
+
+    `finished` says why there is nothing more, once so.
+    """
 
     def __init__(self) -> None:
         super().__init__("camera_node")
@@ -83,12 +95,13 @@ class CameraNode(Node):
         self._rgb = self.create_publisher(Image, "rgb/image", qos)
         self._depth = self.create_publisher(Image, "depth/image", qos)
         self._info = self.create_publisher(CameraInfo, "rgb/camera_info", qos)
+        self._truth = self.create_publisher(Image, "truth/labels", qos) if settings.source == "sim" else None
         self._info_message = camera_info_message(camera.intrinsics)
         self._rng = np.random.default_rng(settings.seed)
         noise = SensorNoise(settings.pixel_noise, settings.depth_holes)
         self._frames = FramesAhead(camera, noise, settings.seed)
         self._end = time.monotonic() + settings.duration if settings.duration else float("inf")
-        self.create_timer(1 / settings.rate, self._tick)
+        self.create_timer(1 / settings.hertz, self._tick)
         self._announce(camera)
 
     def destroy_node(self) -> None:
@@ -96,7 +109,7 @@ class CameraNode(Node):
         super().destroy_node()
 
     def _announce(self, camera: Camera) -> None:
-        size, what = camera.intrinsics, "the simulated room"
+        size, what = camera.intrinsics, f"simulated rooms from seed {self.settings.seed} on"
         if isinstance(camera, RecordedCamera):
             what = f"{len(camera.recording)} frames of '{camera.recording.folder}'"
             if camera.recording.intrinsics_are_guessed:
@@ -104,7 +117,7 @@ class CameraNode(Node):
                     "the recording has no camera-intrinsics.txt: camera_info holds a typical RGB-D camera's guess "
                     f"(f = {size.fx:.0f} pixels)"
                 )
-        self.get_logger().info(f"publishing {what}, {size.width}x{size.height}, at {self.settings.rate:g} Hz")
+        self.get_logger().info(f"publishing {what}, {size.width}x{size.height}, at {self.settings.hertz:g} Hz")
 
     def _tick(self) -> None:
         if time.monotonic() >= self._end:
@@ -115,7 +128,7 @@ class CameraNode(Node):
             frame = self._frames.next()
         except queue.Empty:
             self.get_logger().warning(
-                f"frames are not ready at {self.settings.rate:g} Hz: lower the rate or the size",
+                f"frames are not ready at {self.settings.hertz:g} Hz: lower the rate or the size",
                 throttle_duration_sec=10.0,
                 skip_first=True,
             )
@@ -123,20 +136,23 @@ class CameraNode(Node):
         if frame is None:
             self.finished = "the recording is over"
             return
-        self._publish(frame.rgb, frame.depth)
+        self._publish(frame)
 
     def _anybody_listens(self) -> bool:
-        return any(publisher.get_subscription_count() for publisher in (self._rgb, self._depth, self._info))
+        publishers = filter(None, (self._rgb, self._depth, self._info, self._truth))
+        return any(publisher.get_subscription_count() for publisher in publishers)
 
-    def _publish(self, rgb: NDArray[np.uint8], depth: NDArray[np.uint16]) -> None:
+    def _publish(self, frame: RawRgbd) -> None:
         now = self.get_clock().now()
         header = Header(stamp=now.to_msg(), frame_id=self.settings.frame_id)
         jitter = self._rng.uniform(-1, 1) * self.settings.stamp_jitter
         depth_stamp = (now + Duration(seconds=jitter)).to_msg() if jitter else header.stamp
-        self._rgb.publish(image_message(rgb, "rgb8", header))
-        self._depth.publish(self._depth_message(depth_stamp, depth))
+        self._rgb.publish(image_message(frame.rgb, "rgb8", header))
+        self._depth.publish(self._depth_message(depth_stamp, frame.depth))
         self._info_message.header = header
         self._info.publish(self._info_message)
+        if frame.labels is not None and self._truth and self._truth.get_subscription_count():
+            self._truth.publish(image_message(frame.labels, "mono8", header))
 
     def _depth_message(self, stamp: Time, depth: NDArray[np.uint16]) -> Image:
         header = Header(stamp=stamp, frame_id=self.settings.frame_id)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.errors import AsymformerError, ConfigurationError
+from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.intrinsics import Intrinsics
 from asymformer_ros.recording import RawRgbd, RgbdRecording
 
@@ -88,7 +88,7 @@ class FramesAhead:
     """Prepares a camera's frames in a thread of its own, a few ahead, so that decoding never delays a publication."""
 
     def __init__(self, camera: Camera, noise: SensorNoise, seed: int) -> None:
-        self._ready: queue.Queue[RawRgbd | AsymformerError | None] = queue.Queue(maxsize=_FRAMES_AHEAD)
+        self._ready: queue.Queue[RawRgbd | Exception | None] = queue.Queue(maxsize=_FRAMES_AHEAD)
         self._stop = threading.Event()
         self._work = (camera, noise, np.random.default_rng(seed))
         self._thread = threading.Thread(target=self._prepare, name="frames-ahead", daemon=True)
@@ -98,7 +98,7 @@ class FramesAhead:
         """The next frame, or None after the last. Raises queue.Empty where it is not ready yet, and what reading
         it raised."""
         item = self._ready.get_nowait()
-        if isinstance(item, AsymformerError):
+        if isinstance(item, Exception):
             raise item
         return item
 
@@ -125,7 +125,7 @@ class FramesAhead:
             try:
                 frame = camera.frame(index)
                 item = frame and noise.apply(frame, rng)
-            except AsymformerError as error:
+            except Exception as error:  # it is raised again where the frame is asked for
                 self._ready.put(error)
                 return
             self._ready.put(item)

@@ -1,0 +1,66 @@
+"""What the demo tells of the things it has seen: the live line, the closing lines, the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asymformer_ros.cli.demo_picture import Panel, compose, depth_panel
+from asymformer_ros.frame import UNLABELLED
+
+if TYPE_CHECKING:
+    from asymformer_ros.node.demo_viewer import DemoViewer, Moment
+
+OVERLAY_ALPHA = 0.6
+"""Weight of the palette in the picture's overlays."""
+
+_CLASSES_SHOWN = 4
+_WORTH_SHOWING = 0.01
+_SHARES_A_LINE = 7
+
+
+def live_line(viewer: DemoViewer) -> str:
+    """One line on what is going on."""
+    summary = viewer.summary
+    if summary is None:
+        return f"waiting for the first segmented frame ({viewer.camera_images} camera images so far)"
+    scores = viewer.scores()
+    seen = [f"{one.name} {one.pixel_fraction:.0%}" for one in summary.classes if one.pixel_fraction >= _WORTH_SHOWING]
+    more = len(summary.classes) - len(seen[:_CLASSES_SHOWN])
+    parts = (
+        f"{viewer.seconds:3.0f} s",
+        f"{viewer.rate():4.1f} Hz",
+        f"age {summary.age_ms:.0f} ms",
+        f"mIoU {scores.mean_iou_present:.1%}" if scores else "",
+        ", ".join(seen[:_CLASSES_SHOWN]) + (f" and {more} more" if more > 0 else ""),
+        f"convert {summary.convert_ms:.1f} + prepare {summary.preprocess_ms:.1f} + network "
+        f"{summary.inference_ms:.1f} + post {summary.postprocess_ms:.1f} ms",
+        summary.backend,
+    )
+    return " | ".join(filter(None, parts))
+
+
+def closing_lines(viewer: DemoViewer) -> Iterator[str]:
+    """What was measured over the whole time."""
+    median, slow = np.percentile(viewer.ages, (50, 95))
+    yield f"{viewer.segmented} frames segmented, age p50 {median:.0f} ms, p95 {slow:.0f} ms"
+    scores = viewer.scores()
+    if scores is None:
+        return
+    yield f"mIoU {scores.mean_iou_present:.1%} over {viewer.compared} frames, against the simulation's truth"
+    shares = [f"{name} {iou:.0%}" for name, iou in viewer.class_iou().items()]
+    for start in range(0, len(shares), _SHARES_A_LINE):
+        yield ("     " if start else "IoU: ") + ", ".join(shares[start : start + _SHARES_A_LINE])
+
+
+def picture(moment: Moment, caption: str) -> NDArray[np.uint8]:
+    """Camera, depth, truth where it is known, and segmentation, with the colours of the classes in view."""
+    panels = [Panel(moment.frame.rgb, "camera"), depth_panel(moment.frame.depth)]
+    if moment.truth is not None:
+        panels.append(Panel(moment.over_camera(moment.truth, OVERLAY_ALPHA), "truth"))
+        right = (moment.truth == moment.labels)[moment.truth != UNLABELLED].mean()
+        caption += f", right on {right:.0%} of the pixels"
+    return compose([*panels, Panel(moment.overlay, caption)], moment.legend())
