@@ -129,7 +129,9 @@ def test_what_cannot_be_done_is_said_in_a_line(
 def test_a_missing_model_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     assert main(["build-engine", str(tmp_path / name), "--cache", str(tmp_path)]) == 1
-    assert "does not exist: make" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "does not exist: `asymformer" in said
+    assert "asymformer weights download nyuv2" in said
 
 
 @needs_no_gpu

@@ -75,7 +75,7 @@ def test_two_frames_of_one_name_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "pose", "says"),
     [
-        ((RGB[:2], DEPTH, LABELS), POSE, r"of the camera's size \(36, 48\)"),
+        ((RGB[:2], DEPTH[:2], LABELS[:2]), POSE, r"of the camera's size \(36, 48\)"),
         ((RGB, DEPTH.astype(np.float32), LABELS), POSE, r"'float32'"),
         ((RGB, DEPTH, LABELS.astype(np.int64)), POSE, r"'int64'"),
         ((RGB, DEPTH, LABELS), POSE[:3], r"the pose \(3, 4\)"),
