@@ -38,8 +38,8 @@ class ParameterSpec:
 SPECS: dict[str, ParameterSpec] = {
     "model": ParameterSpec(
         "",
-        "Model bundle (.safetensors) or ONNX file (.onnx); 'nyuv2' once it is downloaded; 'demo', which knows simulated "
-        "rooms only; 'untrained' or 'untrained_full' to try the pipeline with labels that mean nothing.",
+        "Model bundle (.safetensors) or ONNX file (.onnx); 'nyuv2' once it is downloaded; 'demo', which knows only "
+        "simulated rooms; 'untrained' or 'untrained_full' to try the pipeline with labels that mean nothing.",
     ),
     "backend": ParameterSpec("auto", "What runs the network.", choices=SERVING_BACKENDS),
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
