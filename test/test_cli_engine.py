@@ -191,7 +191,8 @@ def test_progress_on_no_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFi
 def test_the_doctor_answers_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--cache", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    for name in ("Python", "GPU", "NumPy", "PyTorch", "TensorRT", "ROS 2", "Messages", "Fast DDS profile", "Backends"):
+    names = ("Python", "GPU", "NumPy", "PyTorch", "TensorRT", "ROS 2", "Messages", "Fast DDS profile", "Backends")
+    for name in (*names, "Simulated world", "Weights"):
         assert f" {name} " in out
     assert f"{tmp_path}: empty" in out
     for line in (line for line in out.splitlines() if line.startswith(("warn", "MISSING"))):

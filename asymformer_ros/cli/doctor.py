@@ -14,6 +14,7 @@ from pathlib import Path
 
 from asymformer_ros import __version__
 from asymformer_ros.cli.options import Subparsers
+from asymformer_ros.weights import HOW_TO_GET_ONE, KNOWN, NYUV2
 
 _PATIENCE = 120.0  # seconds for one library to import
 
@@ -78,6 +79,11 @@ LIBRARIES = (
         "import tensorrt_rtx; print(tensorrt_rtx.__version__)",
         "only for GeForce RTX, or to try engine builds without a GPU: `pip install tensorrt_rtx`",
     ),
+    Library(
+        "Simulated world",
+        "import embreex, trimesh; print('trimesh', trimesh.__version__, 'with Embree')",
+        "only for camera:=sim, the demo and `asymformer render`: `pip install trimesh embreex` (x86_64)",
+    ),
     Library("ROS 2", _ROS, "source /opt/ros/DISTRO/setup.bash, or `pip install asymformer_ros[ros]`"),
     Library(
         "Messages",
@@ -107,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         check_distribution,
         check_profile,
         lambda: check_cache(args.cache),
+        check_weights,
     ]
     with ThreadPoolExecutor(max_workers=4) as pool:
         findings = list(pool.map(lambda check: check(), checks))
@@ -173,6 +180,12 @@ def check_profile() -> Finding:
         return Finding("Fast DDS profile", str(error), "install the package again")
     remedy = f"launch files set it; for processes that you start yourself: export {name}={value}"
     return Finding("Fast DDS profile", "not set in this shell", remedy)
+
+
+def check_weights() -> Finding:
+    """Which of the weights that are known by name are here."""
+    here = [known.name for known in KNOWN if known.bundle.is_file() or known.onnx.is_file()]
+    return Finding("Weights", ", ".join(here) or "none", "" if NYUV2.name in here else HOW_TO_GET_ONE)
 
 
 def check_cache(folder: Path | None) -> Finding:
