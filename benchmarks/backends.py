@@ -12,6 +12,7 @@ import argparse
 import os
 import platform
 import tempfile
+from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter
 
@@ -58,7 +59,8 @@ def _row(model: str, recording: Path | None, frames: int) -> str:
 def _time(backends: list[InferenceBackend], recording: Path | None, frames: int) -> tuple[np.ndarray, float]:
     """(2, frames) milliseconds, and the smallest share of equal labels."""
     times, same = [], 1.0
-    for index, frame in enumerate(sample_frames(recording, frames + _WARM_UP)):
+    pairs = cycle(list(sample_frames(recording, frames + _WARM_UP)))
+    for index, frame in enumerate(islice(pairs, frames + _WARM_UP)):
         rgb, depth = resize_frame(frame, backends[0].card.input_size)
         row, labels = [], []
         for backend in backends:
