@@ -15,6 +15,20 @@ CLASSIFIER_KEY = "Decoder.linear_pred.weight"
 _DROPPED = re.compile(r"(^|\.)_extra_state$|\.SCC\.(.*\.)?(inc|inc_squared|midc1|midc2)$")
 _LINEAR = re.compile(r"(\.attention\.project|^decoder\.embed\.\d)\.weight$")
 
+MIX_TRANSFORMER_BLOCK = (
+    (r"\.norm1\.", r".attention_norm."),
+    (r"\.norm2\.", r".feed_forward_norm."),
+    (r"\.attn\.q\.", r".attention.query."),
+    (r"\.attn\.kv\.", r".attention.key_value."),
+    (r"\.attn\.proj\.", r".attention.project."),
+    (r"\.attn\.sr\.", r".attention.reduce.conv."),
+    (r"\.attn\.norm\.", r".attention.reduce.norm."),
+    (r"\.mlp\.fc1\.", r".feed_forward.expand."),
+    (r"\.mlp\.dwconv\.dwconv\.", r".feed_forward.depthwise."),
+    (r"\.mlp\.fc2\.", r".feed_forward.project."),
+)
+"""Patterns and replacements for keys inside a block, as SegFormer named them and AsymFormer's checkpoints still do."""
+
 _RENAMES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -33,16 +47,7 @@ _RENAMES = tuple(
         (r"\.depth_stem\.norm\.", r".depth.embed.norm."),
         (r"\.depth_norm\.", r".depth.norm."),
         (r"\.depth_layer\.", r".depth.blocks."),
-        (r"\.norm1\.", r".attention_norm."),
-        (r"\.norm2\.", r".feed_forward_norm."),
-        (r"\.attn\.q\.", r".attention.query."),
-        (r"\.attn\.kv\.", r".attention.key_value."),
-        (r"\.attn\.proj\.", r".attention.project."),
-        (r"\.attn\.sr\.", r".attention.reduce.conv."),
-        (r"\.attn\.norm\.", r".attention.reduce.norm."),
-        (r"\.mlp\.fc1\.", r".feed_forward.expand."),
-        (r"\.mlp\.dwconv\.dwconv\.", r".feed_forward.depthwise."),
-        (r"\.mlp\.fc2\.", r".feed_forward.project."),
+        *MIX_TRANSFORMER_BLOCK,
         # fusion
         (r"\.SCC\.fus_atten\.fc_spatial\.", r".fusion.select.spatial."),
         (r"\.SCC\.fus_atten\.fc_channel\.", r".fusion.select.channel."),

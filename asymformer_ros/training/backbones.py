@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from asymformer_ros.errors import CheckpointError
+from asymformer_ros.network.published import MIX_TRANSFORMER_BLOCK
 
 _Rules = tuple[tuple[str, str], ...]
 
@@ -34,16 +35,7 @@ _MIX_TRANSFORMER: _Rules = (
     (r"^patch_embed(\d)\.norm\.", r"stages.\1.depth.embed.norm."),
     (r"^block(\d)\.", r"stages.\1.depth.blocks."),
     (r"^norm(\d)\.", r"stages.\1.depth.norm."),
-    (r"\.norm1\.", r".attention_norm."),
-    (r"\.norm2\.", r".feed_forward_norm."),
-    (r"\.attn\.q\.", r".attention.query."),
-    (r"\.attn\.kv\.", r".attention.key_value."),
-    (r"\.attn\.proj\.", r".attention.project."),
-    (r"\.attn\.sr\.", r".attention.reduce.conv."),
-    (r"\.attn\.norm\.", r".attention.reduce.norm."),
-    (r"\.mlp\.fc1\.", r".feed_forward.expand."),
-    (r"\.mlp\.dwconv\.dwconv\.", r".feed_forward.depthwise."),
-    (r"\.mlp\.fc2\.", r".feed_forward.project."),
+    *MIX_TRANSFORMER_BLOCK,
 )
 
 _FIRST_DEPTH_KERNEL = "stages.0.depth.embed.conv.weight"
