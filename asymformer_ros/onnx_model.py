@@ -87,13 +87,16 @@ class OnnxModel:
 def load(path: str | Path) -> Any:
     """The onnx.ModelProto of a file, its weights in FP32 however they are stored. Raises CheckpointError."""
     try:
-        return restore_weights(onnx.load(str(path)))
+        model = restore_weights(onnx.load(str(path)))
     except FileNotFoundError:
         raise CheckpointError(
             f"{path} does not exist: `asymformer export` makes it from a model bundle. {HOW_TO_GET_ONE}"
         ) from None
     except Exception as error:  # protobuf's own, which differs between its versions
         raise CheckpointError(f"{path} is no readable ONNX file: {error}") from error
+    if not model.graph.output:  # an empty file is a model without a graph
+        raise CheckpointError(f"{path} is no readable ONNX file: it holds no network")
+    return model
 
 
 def store_half(model: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from asymformer_ros.onnx_model import load
 
 FP32 = BuildOptions("tensorrt_rtx", "fp32")
 FP16 = BuildOptions("tensorrt_rtx", "fp16")
+NO_NETWORK = r"it holds no network\): export the model again$"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -98,10 +98,22 @@ def test_a_graph_of_another_precision_is_refused(tmp_path: Path, half: bool, opt
     assert _only_the_model_is_left(tmp_path)
 
 
-def test_a_file_that_is_no_onnx_is_an_error_of_the_parser(tmp_path: Path) -> None:
-    (tmp_path / "noise.onnx").write_bytes(os.urandom(1000))
-    with pytest.raises(BackendError, match=r"noise.onnx cannot be parsed .*ERROR"):
-        build_plan(tmp_path / "noise.onnx", tmp_path / "noise.plan", FP32)
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            r"Failed to parse the ONNX model.\): export the model again. ERROR: ",
+        ),
+        (b"<!DOCTYPE html>", NO_NETWORK),
+        (bytes(1000), NO_NETWORK),
+        (b"", NO_NETWORK),
+    ],
+)
+def test_a_file_that_is_no_onnx_cannot_be_parsed(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(BackendError, match=rf"model.onnx cannot be parsed \(.*{told}"):
+        build_plan(tmp_path / "model.onnx", tmp_path / "model.plan", FP32)
     assert _only_the_model_is_left(tmp_path)
 
 

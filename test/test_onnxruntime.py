@@ -107,7 +107,11 @@ def test_a_file_that_cannot_be_fed_says_what_it_has(tmp_path: Path, change: dict
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "does not exist: `asymformer export` makes it .*`model:=demo`"), (b"text", "no readable ONNX file")],
+    [
+        (None, "does not exist: `asymformer export` makes it .*`model:=demo`"),
+        (b"text", "no readable ONNX file"),
+        (b"", "no readable ONNX file: it holds no network"),
+    ],
 )
 def test_no_onnx_file_is_an_error_that_says_so(tmp_path: Path, content: bytes | None, told: str) -> None:
     path = tmp_path / "model.onnx"

@@ -165,8 +165,13 @@ def _parse(trt: Any, network: Any, onnx: Path, logger: Any) -> None:
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx)):
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        reason = "; ".join(errors[:3]) or "it gives no reason"
-        raise BackendError(f"{onnx.name} cannot be parsed ({reason}): export the model again")
+        raise _unparsed(onnx, "; ".join(errors[:3]) or "it gives no reason")
+    if not network.num_outputs:  # the parser takes an empty file, text and some noise for a network of no layers
+        raise _unparsed(onnx, "it holds no network")
+
+
+def _unparsed(onnx: Path, reason: str) -> BackendError:
+    return BackendError(f"{onnx.name} cannot be parsed ({reason}): export the model again")
 
 
 def _set_precision(library: Library, network: Any, config: Any, options: BuildOptions) -> tuple[str, ...]:
