@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -140,6 +142,22 @@ def test_test_rooms_are_none_of_the_training_rooms(rendered: Path) -> None:
         for split in ("train", "test")
     }
     assert rooms == {"train": {0, 1, 2}, "test": {TEST_SEEDS}}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_rendering_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+    program = [sys.executable, "-m", "asymformer_ros.cli.main", "render", str(tmp_path), "--workers", "2"]
+    with subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("images/*")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        assert process.wait(30) == code
+    assert len(children) >= 2
+    _, left = psutil.wait_procs(children, timeout=5)
+    assert [process.status() for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_the_number_of_workers_does_not_change_the_files(rendered: Path, tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from asymformer_ros import __version__
 from asymformer_ros.cli import (
@@ -63,10 +66,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code: 0, 1 for an error that is the user's to mend, 130 for Ctrl-C."""
+    """Run one subcommand; returns the exit code: 0, 1 for an error that is the user's to mend, 130 for Ctrl-C.
+
+    SIGTERM raises SystemExit with 143: temporary files and processes end with the command.
+    """
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        with _ended_by(signal.SIGTERM):
+            return int(args.run(args))
     except AsymformerError as error:
         print(f"asymformer: {error}", file=sys.stderr)
         return 1
@@ -78,6 +85,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+@contextmanager
+def _ended_by(number: signal.Signals) -> Iterator[None]:
+    """Unwind at a signal as at Ctrl-C; by default it ends the process where it stands."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -61,13 +63,26 @@ def render_frames(
     """All frames of a plan, in its order, whatever the number of worker processes."""
     context = multiprocessing.get_context("spawn")
     waiting: deque[Future[list[RenderedFrame]]] = deque()
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         for room in plan.rooms():
             waiting.append(pool.submit(_render_room, *room, intrinsics, catalog))
             if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent is killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _render_room(
