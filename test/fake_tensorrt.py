@@ -125,8 +125,9 @@ class FakeTensorRt:
         return self._fake(
             "INetworkDefinition",
             num_inputs=1,
-            num_outputs=0,
+            num_outputs=1,
             get_input=lambda _: tensor,
+            get_output=lambda _: tensor,
             num_layers=len(self.layers),
             get_layer=self.layers.__getitem__,
         )
