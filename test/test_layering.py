@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "asymformer_ros"
 LAYERS = (
-    {"errors", "files"},
+    {"errors", "files", "signals"},
     {"frame", "images", "intrinsics", "weights"},
     {"depth", "labels", "postprocessing", "preprocessing"},
     {"model_card", "recording", "summary"},

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import FrameType
 
 from asymformer_ros import __version__
@@ -24,6 +23,7 @@ from asymformer_ros.cli import (
     weights,
 )
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.signals import handling
 
 SUBCOMMANDS = (
     build_engine,
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        with _ended_by(signal.SIGTERM):
+        with handling(_end, signal.SIGTERM):
             return int(args.run(args))
     except AsymformerError as error:
         print(f"asymformer: {error}", file=sys.stderr)
@@ -87,18 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-@contextmanager
-def _ended_by(number: signal.Signals) -> Iterator[None]:
+def _end(number: int, _: FrameType | None) -> None:
     """Unwind at a signal as at Ctrl-C; by default it ends the process where it stands."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

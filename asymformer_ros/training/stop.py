@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import FrameType
+
+from asymformer_ros.signals import handling
 
 
 class Stop:
@@ -28,15 +28,6 @@ class Stop:
             raise KeyboardInterrupt
         self.reason = f"{signal.Signals(number).name} came"
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM meanwhile call `interrupt`; they come to the main thread alone."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def on_signals(self) -> AbstractContextManager[None]:
+        """SIGINT and SIGTERM meanwhile call `interrupt`."""
+        return handling(self.interrupt, signal.SIGINT, signal.SIGTERM)
