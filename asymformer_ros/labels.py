@@ -166,6 +166,11 @@ def label_set(name: str) -> LabelSet:
     raise ConfigurationError(f"label set {name!r} is unknown: use one of {', '.join(LABEL_SET_NAMES)}, or a .json file")
 
 
+def label_sets_by_size() -> dict[int, LabelSet]:
+    """The sets of LABEL_SET_NAMES by their number of classes, which tells what weights without a label set know."""
+    return {len(known): known for known in map(label_set, LABEL_SET_NAMES)}
+
+
 def read_label_set(name_or_path: str) -> LabelSet:
     """One of LABEL_SET_NAMES, or a JSON file of the form that `LabelSet.to_json` gives.
 

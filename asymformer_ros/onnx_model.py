@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asymformer_ros.depth import depth_bytes
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.labels import LABEL_SET_NAMES, label_set
+from asymformer_ros.labels import label_sets_by_size
 from asymformer_ros.model_card import ModelCard
 from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, normalize
 from asymformer_ros.weights import HOW_TO_GET_ONE
@@ -212,7 +212,7 @@ def _foreign(path: Path, sha256: str, inputs: Mapping[str, Tensor], outputs: Map
     name, shape = logits[0]
     if 0 in size or shape[2:] != size:
         raise _not_fed(path, inputs, outputs)
-    labels = {len(label_set(known)): label_set(known) for known in LABEL_SET_NAMES}
+    labels = label_sets_by_size()
     if shape[1] not in labels:
         raise CheckpointError(
             f"{path} has {shape[1]} classes and no label set: without one it can have {', '.join(map(str, labels))}. "

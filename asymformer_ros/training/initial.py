@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from asymformer_ros.bundle import FORMAT, ModelBundle
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.labels import LabelSet, label_set
+from asymformer_ros.labels import LabelSet, label_sets_by_size
 from asymformer_ros.network import AsymFormer, AsymFormerConfig, load_checkpoint
 from asymformer_ros.network.checkpoint import differences, holds_safetensors, read_safetensors, read_state
 from asymformer_ros.network.mix_transformer import MixFeedForward
@@ -100,9 +100,9 @@ def _open(path: Path) -> tuple[AsymFormer, tuple[str, ...]]:
         return bundle.network, bundle.card.label_set.names
     network = load_checkpoint(path)
     count = network.config.num_classes
-    known = {40: "nyuv2_40", 37: "sunrgbd_37", 13: "nyuv2_13"}
+    known = label_sets_by_size()
     if count not in known:
         raise ConfigurationError(
             f"{path} has {count} classes, and which is not known: make a bundle of it with `asymformer convert`"
         )
-    return network, label_set(known[count]).names
+    return network, known[count].names
