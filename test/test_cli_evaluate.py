@@ -151,6 +151,16 @@ def test_ctrl_c_ends_it_with_130_and_without_a_report(bundle: Path, tmp_path: Pa
     assert not (tmp_path / "report").exists()
 
 
+def test_scores_are_shown_also_where_the_report_cannot_be_written(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, output = write_small_set(tmp_path / "set"), tmp_path / "set" / "test.txt" / "report"
+    assert main(["evaluate", str(bundle), "--data", str(data), "--device", "cpu", "-o", str(output)]) == 1
+    shown = capsys.readouterr()
+    assert "mean IoU" in shown.out
+    assert f"cannot write the report to '{output}': Not a directory" in shown.err
+
+
 @pytest.mark.parametrize(
     ("model", "folder", "output", "says"),
     [

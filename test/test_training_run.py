@@ -232,6 +232,12 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
         train(PLAN, network, splits(), tmp_path, HERE)
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot write to .*file/run \(Not a directory\): .* folder with -o"):
+        train(PLAN, random_network(TINY, 0), splits(), tmp_path / "file" / "run", HERE)
+
+
 def test_the_first_signal_is_kept_and_the_second_one_ends_at_once() -> None:
     stop = Stop(None)
     before = signal.getsignal(signal.SIGINT)

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     count = min(len(data), args.limit or len(data))
     with closing(_open_backend(args)) as backend, bar(range(count), backend.name, unit="frame") as frames:
         report = _evaluate(args, backend, data, frames)
+    print("\n".join(_table(report)))  # before the files: where they cannot be written, the scores are not lost
     report.save(args.output)
-    print("\n".join(_table(report)))
     print(f"wrote {args.output / REPORT_FILE}")
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asymformer_ros.bundle import ModelBundle
+from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.confusion import Scores
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.average import averaged_copy
@@ -30,8 +31,8 @@ def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder
     """Train on the first split, evaluate on the second, in a folder; returns whether it came to its end.
 
     It continues from the folder's state where there is one. The network is changed in place.
-    Raises CheckpointError or ConfigurationError, as `load_state` does, ConfigurationError where no training frame has a
-    label, and FrameError where no test frame has one, or a frame cannot be read.
+    Raises CheckpointError or ConfigurationError, as `load_state` does, ConfigurationError where the folder cannot be
+    written or no training frame has a label, and FrameError where no test frame has one, or a frame cannot be read.
     """
     stop = Stop(resources.minutes)
     run = _Run(plan, network, splits, folder, resources)
@@ -52,10 +53,9 @@ class _Run:
         self._counts = len(self._frames), len(chosen)
         self._settings = plan.settings(network.config, self._counts)
         saved = load_state(folder, self._settings)
-        folder.mkdir(parents=True, exist_ok=True)
         self._order = Order(len(self._frames), plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
         self._progress = saved.progress if saved else Progress()
-        self.journal = Journal(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
+        self.journal = _open_journal(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
         self._trainer = Trainer(
             network.to(resources.device), plan.recipe, self._loss(), self._order.steps_per_epoch, plan.seed
         )
@@ -151,3 +151,14 @@ class _Run:
     def _save(self) -> None:
         save_state(self._folder, self._settings, Saved(self._trainer.state(), self._progress))
         self._saved_at = time.monotonic()
+
+
+def _open_journal(folder: Path, step: int, epoch: int) -> Journal:
+    """The first that is written to the folder, which is made. Raises ConfigurationError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Journal(folder, step, epoch)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write to {folder} ({error.strerror}): choose another folder with -o"
+        ) from error
