@@ -9,12 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from asymformer_ros.backends import BACKENDS, InferenceBackend, open_backend
-from asymformer_ros.backends.upgrading import Making, UpgradingBackend
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.options import PRECISIONS, BuildOptions
 from asymformer_ros.errors import BackendError, ConfigurationError
-from asymformer_ros.weights import model_files
+from asymformer_ros.inference.backend import BACKENDS, InferenceBackend, open_backend
+from asymformer_ros.inference.upgrading import Making, UpgradingBackend
+from asymformer_ros.models.catalogue import model_files
 
 if TYPE_CHECKING:
     from asymformer_ros.engine.build import Progress

@@ -18,11 +18,11 @@ from time import perf_counter
 
 import numpy as np
 
-from asymformer_ros.backends import InferenceBackend, open_backend
 from asymformer_ros.engine.export import export_model, write_model
 from asymformer_ros.engine.frames import sample_frames
-from asymformer_ros.models import open_model
-from asymformer_ros.preprocessing import resize_frame
+from asymformer_ros.frames.resize import resize_frame
+from asymformer_ros.inference.backend import InferenceBackend, open_backend
+from asymformer_ros.models.opening import open_model
 
 _WARM_UP = 2
 

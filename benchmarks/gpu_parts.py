@@ -72,8 +72,8 @@ def torch_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     """The network in PyTorch: eager in FP32 or FP16, compiled, or in a CUDA graph."""
     import torch
 
-    from asymformer_ros.backends.torch import TorchBackend
-    from asymformer_ros.models import open_model
+    from asymformer_ros.inference.torch import TorchBackend
+    from asymformer_ros.models.opening import open_model
 
     if not torch.cuda.is_available():
         return {"reason": f"PyTorch {torch.__version__} finds no GPU that it can use"}

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import open_backend
 from asymformer_ros.cli.demo_picture import Panel, compose
-from asymformer_ros.frame import Segmentation
-from asymformer_ros.images import write_png
-from asymformer_ros.labels import LabelSet
-from asymformer_ros.recording import RgbdRecording
-from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.frames.frame import Segmentation
+from asymformer_ros.frames.images import write_png
+from asymformer_ros.frames.recording import RgbdRecording
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.models.labels import LabelSet
 
 _SHOWN = 3  # frames of the picture
 _WORTH_SHOWING = 0.005  # share of all pixels

@@ -161,7 +161,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", help="frames, named as asymformer_ros.recording expects")
+    parser.add_argument("folder", type=Path, nargs="?", help="frames, named as asymformer_ros.frames.recording expects")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=30.0, help="of the camera, Hz")
     parser.add_argument("--model", default="untrained_full")

@@ -10,9 +10,9 @@ import sys
 import numpy as np
 
 from asymformer_ros import serving
-from asymformer_ros.backends import InferenceBackend, Prediction, open_backend
 from asymformer_ros.engine import runtime
 from asymformer_ros.errors import BackendError
+from asymformer_ros.inference.backend import InferenceBackend, Prediction, open_backend
 from asymformer_ros.node.segmentation_node import main
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from asymformer_ros.datasets.png import PngWriter
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.labels import LabelSet, label_set
-from asymformer_ros.recording import RawRgbd
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
+from asymformer_ros.models.labels import LabelSet, label_set
 
 SIZE = (36, 48)
 NYUV2 = label_set("nyuv2_40")

@@ -13,15 +13,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch backend is the reference of the contract")
 from torch.nn import functional as F
 
-from asymformer_ros import weights
-from asymformer_ros.backends import InferenceBackend, open_backend
-from asymformer_ros.backends import torch as torch_backend
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
-from asymformer_ros.labels import label_set
-from asymformer_ros.models import open_model
+from asymformer_ros.inference import torch as torch_backend
+from asymformer_ros.inference.backend import InferenceBackend, open_backend
+from asymformer_ros.models import catalogue as weights
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.catalogue import DEMO, KnownWeights
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.opening import open_model
 from asymformer_ros.network import SMALL
-from asymformer_ros.weights import DEMO, KnownWeights
 
 SIZE = (64, 96)
 RGB = np.random.default_rng(5).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
@@ -216,7 +216,7 @@ class TestAModelWithBothFiles:
         assert reasons[:-1] == ([told] if told else [])  # the last one is the file that serves
 
     def test_without_pytorch_auto_says_so_and_takes_onnx_runtime(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delitem(sys.modules, "asymformer_ros.backends.torch")
+        monkeypatch.delitem(sys.modules, "asymformer_ros.inference.torch")
         monkeypatch.setitem(sys.modules, "torch", None)
         reasons: list[str] = []
         assert open_backend("auto", "demo", "auto", reasons.append).name == "onnxruntime cpu fp32"

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
-from asymformer_ros.labels import label_set
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
 from asymformer_ros.network import AsymFormerConfig, load_checkpoint
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, Normalization
 
 TINY = AsymFormerConfig(
     rgb_widths=(8, 16, 24, 32), rgb_blocks=(1, 1, 1, 1), depth_widths=(8, 8, 16, 40), depth_heads=(1, 2, 2, 4)
@@ -187,12 +187,12 @@ def test_an_input_size_that_the_network_cannot_take_is_refused(size: tuple[int, 
 
 
 def test_without_pytorch_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "asymformer_ros.bundle")
+    monkeypatch.delitem(sys.modules, "asymformer_ros.models.bundle")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(BackendError, match=r"bundles and checkpoints need PyTorch.*`pip install torch` \(the extra"):
-        importlib.import_module("asymformer_ros.bundle")
+        importlib.import_module("asymformer_ros.models.bundle")
 
 
 def test_a_card_needs_no_pytorch() -> None:
-    code = "import sys, asymformer_ros.model_card; sys.exit('torch' in sys.modules)"
+    code = "import sys, asymformer_ros.models.card; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[1]).returncode == 0

@@ -27,7 +27,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.node import camera_node
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.fastdds import large_message_environment, shared_file

@@ -12,13 +12,13 @@ import torch
 from golden import needs_keys, published_state
 
 from asymformer_ros import __version__
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.cli import untrained
 from asymformer_ros.cli.main import SUBCOMMANDS, build_parser, main
-from asymformer_ros.labels import LabelSet
-from asymformer_ros.model_card import IMAGENET_NORMALIZATION
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.card import IMAGENET_NORMALIZATION
+from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import SMALL, load_checkpoint
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
 
 
 @needs_keys

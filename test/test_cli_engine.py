@@ -30,9 +30,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network at a small size, as `asymformer export` writes it."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     pytest.importorskip("onnx", reason="onnx is not installed")
-    from asymformer_ros.bundle import ModelBundle
     from asymformer_ros.engine.export import export_model, write_model
-    from asymformer_ros.labels import label_set
+    from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.labels import label_set
     from asymformer_ros.network import SMALL
 
     path = tmp_path_factory.mktemp("model") / "small.onnx"
@@ -44,7 +44,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _report(path: Path, model: Path) -> Path:
     """A precision report that keeps one convolution in FP32."""
     from asymformer_ros.engine.report import Layer, PrecisionReport, Range
-    from asymformer_ros.onnx_model import OnnxModel, load
+    from asymformer_ros.models.onnx_file import OnnxModel, load
 
     layers = {
         node.name: Layer(node.op_type, Range(1, 1, 0, 0, 0), "values reach 40000" if index == 30 else "")

@@ -18,12 +18,12 @@ pytest.importorskip("tqdm", reason="evaluate shows a progress bar")
 pytest.importorskip("matplotlib", reason="evaluate draws the confusion matrix")
 
 from asymformer_ros import __version__
-from asymformer_ros.backends import InferenceBackend
 from asymformer_ros.cli import evaluate as command
 from asymformer_ros.cli.main import build_parser, main
 from asymformer_ros.errors import BackendError
-from asymformer_ros.images import write_png
-from asymformer_ros.labels import label_set
+from asymformer_ros.frames.images import write_png
+from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.models.labels import label_set
 from asymformer_ros.serving import ServingOptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +69,7 @@ def test_pytorch_and_onnx_runtime_agree(bundle: Path, onnx: Path, data: Path, tm
 
 
 def test_the_report_says_what_was_done(bundle: Path, data: Path, tmp_path: Path) -> None:
-    from asymformer_ros.bundle import ModelBundle
+    from asymformer_ros.models.bundle import ModelBundle
 
     report = evaluated(bundle, data, tmp_path / "report", "--split", "train")
     assert set(report["class_iou"]) == set(label_set("nyuv2_40").names)  # type: ignore[call-overload]

@@ -19,9 +19,9 @@ pytest.importorskip("tensorboard", reason="needs TensorBoard")
 pytest.importorskip("tqdm", reason="needs tqdm")
 from training_data import SHAPES, write_shapes
 
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.cli import train
 from asymformer_ros.cli.main import main
+from asymformer_ros.models.bundle import ModelBundle
 
 QUICK = ("--config", "small", "--input-size", "32x64", "--batch-size", "2", "--workers", "0", "--device", "cpu")
 PATIENCE = 240.0  # seconds, for a process on a machine that has other things to do

@@ -14,10 +14,10 @@ from golden import needs_keys, published_state
 from asymformer_ros.cli import weights as command
 from asymformer_ros.cli.main import main
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.models import open_model
+from asymformer_ros.models.catalogue import DEMO, NYUV2, KnownWeights
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.models.opening import open_model
 from asymformer_ros.network import load_checkpoint
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
-from asymformer_ros.weights import DEMO, NYUV2, KnownWeights
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def comes(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
         path.write_bytes(content)
         return path
 
-    monkeypatch.setattr("asymformer_ros.weights.download.download", download)
+    monkeypatch.setattr("asymformer_ros.models.download.download", download)
 
 
 def test_the_list_says_what_is_known_and_what_is_here(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,8 @@ from small_data_set import SIZE, images_of, write_small_set
 from asymformer_ros.datasets import LabelledFrame, open_data_set
 from asymformer_ros.datasets.labelled import labels_from_one
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.labels import label_set
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.models.labels import label_set
 
 METRES = np.float32([[0.5, 2.0], [0.0, np.nan]])
 

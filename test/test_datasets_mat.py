@@ -16,7 +16,7 @@ scipy_io = pytest.importorskip("scipy.io", reason="reading the .mat files beside
 from asymformer_ros.datasets import open_data_set
 from asymformer_ros.datasets.nyuv2_mat import CLASSES_FILE, MAT_FILE, SPLITS_FILE
 from asymformer_ros.errors import FrameError
-from asymformer_ros.labels import label_set
+from asymformer_ros.models.labels import label_set
 
 SIZE = (3, 4)  # height, width
 FRAMES = 5

@@ -13,9 +13,9 @@ from small_data_set import NYUV2, SIZE, images_of, write_small_set
 from asymformer_ros.datasets import open_data_set
 from asymformer_ros.datasets.png import PngWriter
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.labels import LabelSet, label_set
-from asymformer_ros.recording import RawRgbd
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
+from asymformer_ros.models.labels import LabelSet, label_set
 
 CAMERA = Intrinsics(SIZE[1], SIZE[0], 40.25, 41.0, 23.5, 17.5)
 RGB, DEPTH, LABELS = images_of(0)

@@ -17,7 +17,7 @@ from ros_harness import Peer, free_domain, header
 from sensor_msgs.msg import Image
 
 from asymformer_ros.cli.demo_report import closing_lines, live_line, picture
-from asymformer_ros.frame import RgbdFrame
+from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.demo_viewer import TRUTH, DemoViewer, Moment, Stamps, watch

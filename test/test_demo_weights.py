@@ -8,16 +8,16 @@ import pytest
 pytest.importorskip("embreex", reason="needs Embree: pip install 'asymformer_ros[sim]' (x86_64)")
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
 
-from asymformer_ros.backends import open_backend
-from asymformer_ros.depth import metres_from_millimetres
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.recording import RawRgbd
-from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.frames.depth import metres_from_millimetres
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.models.catalogue import DEMO
 from asymformer_ros.simulation.data_set import TEST_SEEDS
 from asymformer_ros.simulation.world import World
-from asymformer_ros.weights import DEMO
 
 FRAMES = 60
 
@@ -63,8 +63,8 @@ def test_the_onnx_file_answers_what_the_bundle_answers(unseen: list[RawRgbd]) ->
 
 def test_the_onnx_file_was_made_of_the_bundle() -> None:
     pytest.importorskip("torch", reason="needs PyTorch")
-    from asymformer_ros.bundle import ModelBundle
-    from asymformer_ros.onnx_model import OnnxModel
+    from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.onnx_file import OnnxModel
 
     bundle = ModelBundle.load(DEMO.bundle)
     assert OnnxModel.open(DEMO.onnx).model_sha256 == bundle.sha256

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asymformer_ros.depth import (
+from asymformer_ros.errors import FrameError
+from asymformer_ros.frames.depth import (
     decode_compressed_depth,
     decode_rvl,
     depth_bytes,
     metres_from_float,
     metres_from_millimetres,
 )
-from asymformer_ros.errors import FrameError
 
 HEADER = struct.pack("<iff", 0, 0.0, 0.0)
 small_depth = hnp.arrays(np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))

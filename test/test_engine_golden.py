@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asymformer_ros.backends import Prediction
 from asymformer_ros.engine.build import BuildResult
 from asymformer_ros.engine.golden import (
     COUNT,
@@ -20,9 +19,10 @@ from asymformer_ros.engine.golden import (
 )
 from asymformer_ros.engine.verify import Verification
 from asymformer_ros.errors import BackendError, CheckpointError
-from asymformer_ros.labels import label_set
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+from asymformer_ros.inference.backend import Prediction
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 
 SIZE = (32, 64)
 CARD = ModelCard("tiny", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, SIZE)
@@ -129,12 +129,12 @@ def test_damaged_golden_answers_are_refused(text: str) -> None:
 def test_an_export_holds_what_onnx_runtime_answers_to_the_golden_frames(tmp_path: Path) -> None:
     for library in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(library, reason=f"{library} is not installed")
-    from asymformer_ros.backends.onnxruntime import OnnxRuntimeBackend
-    from asymformer_ros.bundle import ModelBundle
     from asymformer_ros.engine.export import ExportOptions, add_golden_answers, export_model, write_model
     from asymformer_ros.engine.mixed import to_mixed
+    from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
+    from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.onnx_file import load
     from asymformer_ros.network import SMALL
-    from asymformer_ros.onnx_model import load
 
     bundle, options = ModelBundle.untrained(SMALL, label_set("nyuv2_40")), ExportOptions(input_size=SIZE)
     model = export_model(bundle, options)

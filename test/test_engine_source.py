@@ -55,7 +55,7 @@ from types import SimpleNamespace
 from asymformer_ros.engine.golden import read_golden
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.source import engine_model, engine_request
-from asymformer_ros.onnx_model import load
+from asymformer_ros.models.onnx_file import load
 import asymformer_ros.engine.runtime, asymformer_ros.engine.provide, asymformer_ros.serving
 request = engine_request({str(model)!r}, BuildOptions(), None, Path({str(tmp_path)!r}))
 request.source(SimpleNamespace(precision_in_graph=True), "fp16")

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from small_data_set import write_small_set
 
-from asymformer_ros.backends import Prediction
 from asymformer_ros.datasets import DataSet, open_data_set
 from asymformer_ros.datasets.labelled import labels_from_one
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
 from asymformer_ros.evaluation.evaluate import WARM_UP, Evaluation, evaluate, require_same_classes
-from asymformer_ros.frame import UNLABELLED
-from asymformer_ros.labels import LabelSet, label_set
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
-from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.frames.frame import UNLABELLED
+from asymformer_ros.inference.backend import Prediction
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import LabelSet, label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 5))
 TRUE = st.sampled_from([0, 1, 2, UNLABELLED])

@@ -13,20 +13,21 @@ pytest.importorskip("onnxruntime", reason="the exported files are run with ONNX 
 torch = pytest.importorskip("torch", reason="export needs PyTorch")
 from golden import needs_keys, published_state
 
-from asymformer_ros.backends.onnxruntime import open_session
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.cli.main import main
-from asymformer_ros.depth import depth_bytes
 from asymformer_ros.engine.export import ExportOptions, export_model, write_model
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.labels import label_set
-from asymformer_ros.model_card import IMAGENET_NORMALIZATION, ModelCard
+from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.recording import RgbdRecording
+from asymformer_ros.frames.resize import resize_frame
+from asymformer_ros.inference.onnxruntime import open_session
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import normalize
+from asymformer_ros.models.onnx_file import OnnxModel
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
-from asymformer_ros.onnx_model import OnnxModel
-from asymformer_ros.preprocessing import normalize, resize_frame
-from asymformer_ros.recording import RgbdRecording
 
 SIZE = (64, 96)
 LABELS = label_set("nyuv2_40")

@@ -36,9 +36,9 @@ def test_the_example_of_depth_bytes_is_as_it_says() -> None:
 def test_the_names_in_the_docs_are_in_the_file() -> None:
     pytest.importorskip("onnx", reason="export needs onnx")
     pytest.importorskip("torch", reason="export needs PyTorch")
-    from asymformer_ros.bundle import ModelBundle
     from asymformer_ros.engine.export import export_model
-    from asymformer_ros.labels import label_set
+    from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.labels import label_set
     from asymformer_ros.network import SMALL
 
     model = export_model(ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=(32, 32)))

@@ -12,18 +12,18 @@ onnx = pytest.importorskip("onnx", reason="export needs onnx")
 pytest.importorskip("onnxruntime", reason="the exported files are run with ONNX Runtime")
 torch = pytest.importorskip("torch", reason="export needs PyTorch")
 
-from asymformer_ros.backends import open_backend
-from asymformer_ros.backends.onnxruntime import open_session
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.cli.main import main
-from asymformer_ros.depth import depth_bytes
 from asymformer_ros.engine.export import export_model
 from asymformer_ros.engine.golden import read_golden
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.labels import label_set
+from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.onnxruntime import open_session
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.onnx_file import OnnxModel, load, store_half
 from asymformer_ros.network import SMALL
-from asymformer_ros.onnx_model import OnnxModel, load, store_half
 
 SIZE = (64, 96)
 

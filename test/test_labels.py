@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import UNLABELLED
-from asymformer_ros.labels import LABEL_SET_NAMES, NYUV2_40_TO_13, LabelSet, label_set, read_label_set
+from asymformer_ros.frames.frame import UNLABELLED
+from asymformer_ros.models.labels import LABEL_SET_NAMES, NYUV2_40_TO_13, LabelSet, label_set, read_label_set
 
 ADJOINING = [
     ("wall", "floor"), ("wall", "ceiling"), ("wall", "door"), ("wall", "window"), ("wall", "picture"),

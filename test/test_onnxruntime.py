@@ -13,13 +13,13 @@ onnx = pytest.importorskip("onnx", reason="the onnxruntime backend needs onnx")
 pytest.importorskip("onnxruntime", reason="the onnxruntime backend needs ONNX Runtime")
 from onnx import TensorProto, helper, numpy_helper
 
-from asymformer_ros.backends import open_backend
-from asymformer_ros.backends.onnxruntime import OnnxRuntimeBackend
 from asymformer_ros.errors import AsymformerError, BackendError, CheckpointError
-from asymformer_ros.labels import label_set
-from asymformer_ros.onnx_model import OnnxModel
-from asymformer_ros.postprocessing import classify
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
+from asymformer_ros.inference.processing import classify
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.models.onnx_file import OnnxModel
 
 torch_reason = "only PyTorch can export a model to serve"
 SIZE = (32, 64)
@@ -32,8 +32,8 @@ def quiet(reason: str) -> None:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason=torch_reason)
-    from asymformer_ros.bundle import ModelBundle
     from asymformer_ros.engine.export import export_model, write_model
+    from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.network import SMALL
 
     path = tmp_path_factory.mktemp("onnx") / "small.onnx"
@@ -173,7 +173,7 @@ def test_a_file_for_several_images_at_a_time_does_not_serve(tmp_path: Path, expo
 
 @pytest.mark.parametrize("missing", ["onnxruntime", "onnx"])
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for name in ("asymformer_ros.backends.onnxruntime", "asymformer_ros.onnx_model"):
+    for name in ("asymformer_ros.inference.onnxruntime", "asymformer_ros.models.onnx_file"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(AsymformerError, match=f"cannot be imported here .*pip install .*{missing}"):
@@ -185,9 +185,9 @@ def test_serving_an_onnx_file_needs_no_pytorch(exported: Path) -> None:
 import sys
 sys.modules["torch"] = None
 import numpy as np
-from asymformer_ros.backends import open_backend
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.inference.segmenter import Segmenter
 segmenter = Segmenter(open_backend("auto", {str(exported)!r}, "auto", lambda reason: None))
 frame = RgbdFrame(np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32))
 print(segmenter.backend.name, segmenter.segment(frame, with_confidence=True).labels.shape)
@@ -199,7 +199,7 @@ print(segmenter.backend.name, segmenter.segment(frame, with_confidence=True).lab
 
 
 def test_only_what_is_asked_for_is_computed(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asymformer_ros.backends import onnxruntime as backend_module
+    from asymformer_ros.inference import onnxruntime as backend_module
 
     opened: list[list[str]] = []
     open_session = backend_module.open_session

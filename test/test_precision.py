@@ -15,9 +15,6 @@ from golden import needs_keys, published_state
 from half_rounding import rounded_to_half
 from onnx import TensorProto
 
-from asymformer_ros.backends import open_backend
-from asymformer_ros.backends.onnxruntime import open_session
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.cli.main import main
 from asymformer_ros.engine.export import export_model
 from asymformer_ros.engine.frames import sample_frames
@@ -26,11 +23,14 @@ from asymformer_ros.engine.precision import FP32_OPS, analyse, weigh
 from asymformer_ros.engine.probes import add_probes, read_probes
 from asymformer_ros.engine.report import PrecisionReport
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.labels import label_set
+from asymformer_ros.frames.resize import resize_frame
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.onnxruntime import open_session
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.onnx_file import OnnxModel, describe
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
-from asymformer_ros.onnx_model import OnnxModel, describe
-from asymformer_ros.preprocessing import resize_frame
 
 SIZE = (64, 96)
 EXPAND = "/network/stages.1/rgb/blocks/blocks.0/expand/"
@@ -267,7 +267,7 @@ def agreement_in_mixed_precision(bundle: ModelBundle, folder: Path, indices: tup
     """Share of pixels with the label of FP32, in the worst frame: by ONNX Runtime, and rounded as a GPU does."""
     if not folder.is_dir():
         pytest.skip("the recorded kitchen (../shared/data) is not here")
-    from asymformer_ros.recording import RgbdRecording
+    from asymformer_ros.frames.recording import RgbdRecording
 
     recording, model = RgbdRecording(folder), export_model(bundle)
     description = describe(model, Path("model.onnx"), "")

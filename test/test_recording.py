@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.recording import RgbdRecording
+from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.simulation.camera import RecordedCamera
 
 RED = (200, 30, 20)

@@ -27,13 +27,13 @@ from ros_harness import Peer, RosProcess, free_domain, header, stamps, wait_unti
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from asymformer_ros.backends import open_backend
-from asymformer_ros.depth import metres_from_millimetres
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
-from asymformer_ros.frame import RgbdFrame
+from asymformer_ros.frames.depth import metres_from_millimetres
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.conversions import image_message
-from asymformer_ros.segmenter import Segmenter
 
 pytestmark = pytest.mark.ros
 MODULE = "asymformer_ros.node.segmentation_node"

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asymformer_ros.backends import Prediction
 from asymformer_ros.errors import ConfigurationError, FrameError
-from asymformer_ros.frame import UNLABELLED, RgbdFrame, Segmentation
-from asymformer_ros.labels import label_set
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, Normalization
-from asymformer_ros.segmenter import Segmenter
-from asymformer_ros.summary import class_statistics
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame, Segmentation
+from asymformer_ros.frames.summary import class_statistics
+from asymformer_ros.inference.backend import Prediction
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
 
 
 class QuadrantBackend:

@@ -13,12 +13,12 @@ import pytest
 pytest.importorskip("torch", reason="the models of these tests are bundles")
 
 from asymformer_ros import serving
-from asymformer_ros.backends import InferenceBackend, Prediction, open_backend
-from asymformer_ros.backends.upgrading import UpgradingBackend
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.inference.backend import InferenceBackend, Prediction, open_backend
+from asymformer_ros.inference.upgrading import UpgradingBackend
+from asymformer_ros.models.catalogue import ModelFiles
 from asymformer_ros.serving import ServingOptions, Voices, engine_obstacle, open_serving
-from asymformer_ros.weights import ModelFiles
 
 without_gpu = pytest.mark.skipif(isinstance(probe_gpu(), GpuInfo), reason="says what happens without a GPU")
 

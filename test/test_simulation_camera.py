@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from asymformer_ros.errors import ConfigurationError, FrameError
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.recording import RawRgbd
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.simulation.camera import FramesAhead, SensorNoise
 
 SMALL = Intrinsics.typical(80, 60)

@@ -16,7 +16,7 @@ pytest.importorskip("embreex", reason="needs Embree: pip install 'asymformer_ros
 
 from asymformer_ros.cli.main import main
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.simulation import classes as nyu
 from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.furniture import Piece, block

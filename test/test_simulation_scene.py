@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("embreex", reason="needs Embree: pip install 'asymformer_ros[sim]' (x86_64)")
 
-from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.simulation import classes as nyu
 from asymformer_ros.simulation.drive import camera_pose
 from asymformer_ros.simulation.furniture import block

@@ -21,7 +21,7 @@ pytest.importorskip("embreex", reason="needs Embree: pip install 'asymformer_ros
 from asymformer_ros.cli.main import main
 from asymformer_ros.datasets import open_data_set
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.simulation.data_set import TEST_SEEDS, RenderPlan
 from asymformer_ros.simulation.floor_plan import FloorPlan, Rectangle
 from asymformer_ros.simulation.live import SECONDS_IN_ROOM, WorldCamera

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from fake_gpu import FakeEngine, FakeGpu
 
-from asymformer_ros.backends.tensorrt import CameraModel, TensorRtBackend
-from asymformer_ros.depth import depth_bytes
 from asymformer_ros.engine.api import Library, TensorInfo
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.runtime import EngineFile, open_engine
 from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
-from asymformer_ros.labels import label_set
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.postprocessing import classify
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, normalize
+from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.inference.processing import classify
+from asymformer_ros.inference.tensorrt import CameraModel, TensorRtBackend
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, normalize
 
 SIZE = (32, 96)
 CARD = ModelCard("tiny", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, SIZE)

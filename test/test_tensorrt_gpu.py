@@ -15,8 +15,6 @@ pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(600)]
 for library in ("torch", "onnx"):
     pytest.importorskip(library, reason=f"building an engine of the untrained network needs {library}")
 
-from asymformer_ros.backends import open_backend
-from asymformer_ros.backends.tensorrt import TensorRtBackend
 from asymformer_ros.engine.api import Library, installed_builders
 from asymformer_ros.engine.build import Watch
 from asymformer_ros.engine.cache import EngineCache
@@ -26,6 +24,8 @@ from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.provide import choose_builder, provide_engine
 from asymformer_ros.engine.runtime import EngineFile, open_engine
 from asymformer_ros.engine.source import engine_model, engine_request
+from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.tensorrt import TensorRtBackend
 
 MODEL = "untrained"
 LOGGED: list[str] = []

@@ -13,8 +13,8 @@ from training_data import SHAPES, Shapes, shapes
 
 from asymformer_ros.datasets import LabelledFrame
 from asymformer_ros.errors import ConfigurationError, FrameError
-from asymformer_ros.frame import UNLABELLED
-from asymformer_ros.labels import LabelSet, label_set
+from asymformer_ros.frames.frame import UNLABELLED
+from asymformer_ros.models.labels import LabelSet, label_set
 from asymformer_ros.training.classes import ClassMap, own_classes, read_class_map
 from asymformer_ros.training.frames import Frames, Order, free_memory, spread
 

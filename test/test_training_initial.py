@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from training_data import SHAPES, TINY
 
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.labels import LabelSet, label_set
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.labels import LabelSet, label_set
 from asymformer_ros.network import FULL, AsymFormer, AsymFormerConfig
 from asymformer_ros.training.backbones import translate_convnext, translate_mix_transformer
 from asymformer_ros.training.initial import random_network, start_branch, start_from

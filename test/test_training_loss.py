@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import UNLABELLED
+from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.training.average import averaged_copy, update_average
 from asymformer_ros.training.loss import BalancedLoss, at_phase, balance_weights
 from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED

@@ -17,9 +17,9 @@ pytest.importorskip("tqdm", reason="needs tqdm")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_data import SHAPES, TINY, Shapes
 
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.datasets import LabelledFrame
 from asymformer_ros.errors import AsymformerError, CheckpointError, ConfigurationError, FrameError
+from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.classes import own_classes
 from asymformer_ros.training.frames import Frames

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from asymformer_ros.backends import Prediction
-from asymformer_ros.backends.upgrading import Making, UpgradingBackend
 from asymformer_ros.errors import BackendError
-from asymformer_ros.labels import label_set
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+from asymformer_ros.inference.backend import Prediction
+from asymformer_ros.inference.upgrading import Making, UpgradingBackend
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 
 CARD = ModelCard("one", label_set("nyuv2_13"), PUBLISHED_NORMALIZATION, (32, 32))
 RGB, DEPTH = np.zeros((32, 32, 3), np.uint8), np.ones((32, 32), np.float32)

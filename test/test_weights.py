@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from asymformer_ros import weights
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.weights import DEMO, KNOWN, NYUV2, KnownWeights, ModelFiles, data_folder, model_files
-from asymformer_ros.weights.download import download
+from asymformer_ros.models import catalogue as weights
+from asymformer_ros.models.catalogue import DEMO, KNOWN, NYUV2, KnownWeights, ModelFiles, data_folder, model_files
+from asymformer_ros.models.download import download
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,7 +44,7 @@ def put(*paths: Path) -> None:
 def test_downloaded_weights_are_user_data_and_the_demos_are_in_the_package(data: Path, tmp_path: Path) -> None:
     assert data == tmp_path / "data/asymformer_ros/weights"
     assert data / "nyuv2.safetensors" == NYUV2.bundle
-    assert DEMO.onnx == ROOT / "asymformer_ros/weights/demo.onnx"
+    assert DEMO.onnx == ROOT / "asymformer_ros/models/weights/demo.onnx"
 
 
 def test_a_data_home_that_is_not_absolute_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +95,13 @@ def test_without_pytorch_the_onnx_file_is_the_readable_one(monkeypatch: pytest.M
 
 
 def test_names_need_no_pytorch() -> None:
-    code = "import sys, asymformer_ros.weights.download; print({'torch', 'onnx', 'gdown'} & sys.modules.keys())"
+    code = "import sys, asymformer_ros.models.download; print({'torch', 'onnx', 'gdown'} & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
 
 
 def test_known_weights_have_label_sets_that_exist() -> None:
-    from asymformer_ros.labels import label_set
+    from asymformer_ros.models.labels import label_set
 
     assert [len(label_set(known.label_set)) for known in KNOWN] == [40, 40]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets import LabelledFrame
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.labels import LabelSet
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.network import AsymFormerConfig
 
 SHAPES = LabelSet("shapes", ("back", "ball", "box"), ((90, 90, 90), (230, 40, 40), (40, 60, 230)))

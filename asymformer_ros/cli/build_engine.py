@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     import tempfile
     from dataclasses import replace
 
-    importlib.import_module("asymformer_ros.onnx_model")  # says what to install where there is no onnx
+    importlib.import_module("asymformer_ros.models.onnx_file")  # says what to install where there is no onnx
     from asymformer_ros.engine.build import Watch
     from asymformer_ros.engine.cache import EngineCache
     from asymformer_ros.engine.driver import probe_gpu
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.engine.provide import choose_builder, provide_engine
     from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.engine.source import engine_model, engine_request
+    from asymformer_ros.models.catalogue import model_files
     from asymformer_ros.serving import engine_obstacle
-    from asymformer_ros.weights import model_files
 
     report = PrecisionReport.load(args.report) if args.report else None
     library = choose_builder(args.builder, probe_gpu())  # before a model is exported in vain

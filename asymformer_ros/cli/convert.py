@@ -33,11 +33,11 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError or ConfigurationError, as `load_checkpoint` and `ModelBundle` do."""
-    from asymformer_ros.bundle import ModelBundle
-    from asymformer_ros.labels import read_label_set
-    from asymformer_ros.model_card import IMAGENET_NORMALIZATION, ModelCard
+    from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
+    from asymformer_ros.models.labels import read_label_set
+    from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
     from asymformer_ros.network import load_checkpoint
-    from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
 
     card = ModelCard(
         name=args.name or args.checkpoint.stem,

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.children import Child
 from asymformer_ros.cli.demo_report import OVERLAY_ALPHA, closing_lines, live_line, picture
 from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.images import write_png
+from asymformer_ros.frames.images import write_png
+from asymformer_ros.models.catalogue import UNTRAINED
 from asymformer_ros.node.fastdds import large_message_environment
-from asymformer_ros.weights import UNTRAINED
 
 if TYPE_CHECKING:
     from asymformer_ros.node.demo_viewer import DemoViewer

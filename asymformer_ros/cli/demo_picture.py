@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.labels import Color
+from asymformer_ros.models.labels import Color
 
 _Picture = NDArray[np.uint8]
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.cli.demo_picture import Panel, compose, depth_panel
-from asymformer_ros.frame import UNLABELLED
+from asymformer_ros.frames.frame import UNLABELLED
 
 if TYPE_CHECKING:
     from asymformer_ros.node.demo_viewer import DemoViewer, Moment

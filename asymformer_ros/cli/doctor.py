@@ -14,7 +14,7 @@ from pathlib import Path
 
 from asymformer_ros import __version__
 from asymformer_ros.cli.options import Subparsers
-from asymformer_ros.weights import HOW_TO_GET_ONE, KNOWN, NYUV2
+from asymformer_ros.models.catalogue import HOW_TO_GET_ONE, KNOWN, NYUV2
 
 _PATIENCE = 120.0  # seconds for one library to import
 

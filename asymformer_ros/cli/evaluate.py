@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.backends import DEVICES, InferenceBackend, open_backend
 from asymformer_ros.cli.options import Subparsers, progress_bar
 from asymformer_ros.datasets import SPLITS, DataSet, open_data_set
 from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.evaluation.evaluate import evaluate
-from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.inference.backend import DEVICES, InferenceBackend, open_backend
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.models.catalogue import model_files
 from asymformer_ros.serving import SERVING_BACKENDS, ServingOptions, Voices, engine_obstacle, open_serving
-from asymformer_ros.weights import model_files
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.report import EvaluationReport
@@ -100,10 +100,10 @@ def _sha256(model: str) -> str:
     """Hash of the model bundle, also where there is only the ONNX file that was made of it."""
     file = model_files(model).readable
     if file.endswith(".onnx"):
-        from asymformer_ros.onnx_model import OnnxModel
+        from asymformer_ros.models.onnx_file import OnnxModel
 
         return OnnxModel.open(file).model_sha256
-    from asymformer_ros.models import open_model
+    from asymformer_ros.models.opening import open_model
 
     return open_model(file).sha256
 

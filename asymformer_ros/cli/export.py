@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.options import Subparsers, image_size
 
 if TYPE_CHECKING:
-    from asymformer_ros.onnx_model import OnnxModel
+    from asymformer_ros.models.onnx_file import OnnxModel
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.engine.mixed import reported_to_mixed
     from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.errors import CheckpointError, ConfigurationError
-    from asymformer_ros.models import open_model
-    from asymformer_ros.onnx_model import OnnxModel, store_half
+    from asymformer_ros.models.onnx_file import OnnxModel, store_half
+    from asymformer_ros.models.opening import open_model
 
     if args.model.endswith(".onnx"):
         raise CheckpointError(f"{args.model} is an ONNX file already: export takes the bundle that it was made of")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asymformer_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from asymformer_ros.bundle import ModelBundle
+    from asymformer_ros.models.bundle import ModelBundle
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
 

@@ -30,8 +30,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError where something is missing or the folder is not empty."""
     from asymformer_ros.datasets.png import PngWriter
-    from asymformer_ros.intrinsics import Intrinsics
-    from asymformer_ros.labels import label_set
+    from asymformer_ros.frames.intrinsics import Intrinsics
+    from asymformer_ros.models.labels import label_set
     from asymformer_ros.simulation.catalog import Catalog
     from asymformer_ros.simulation.data_set import RenderPlan, render_frames
 

@@ -63,8 +63,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises AsymformerError, as `train` does."""
     _require_libraries()
-    from asymformer_ros.backends.torch import choose_device
-    from asymformer_ros.bundle import ModelBundle
+    from asymformer_ros.inference.torch import choose_device
+    from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.training.plan import Plan, Resources
     from asymformer_ros.training.run import train
     from asymformer_ros.training.state import MODEL
@@ -123,9 +123,9 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _network(args: argparse.Namespace, classes: ClassMap) -> AsymFormer:
+    from asymformer_ros.models.catalogue import model_files
     from asymformer_ros.network import FULL, SMALL
     from asymformer_ros.training.initial import random_network, start_branch, start_from
-    from asymformer_ros.weights import model_files
 
     config = replace(FULL if args.config == "full" else SMALL, num_classes=len(classes.label_set))
     network = random_network(config, args.seed)

@@ -33,8 +33,8 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError or ConfigurationError, as `ModelBundle` does."""
-    from asymformer_ros.bundle import ModelBundle
-    from asymformer_ros.labels import read_label_set
+    from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.labels import read_label_set
     from asymformer_ros.network import FULL, SMALL
 
     config = FULL if args.size == "full" else SMALL

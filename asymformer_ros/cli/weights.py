@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asymformer_ros.cli.options import Subparsers, describe_written
-from asymformer_ros.weights import KNOWN, KnownWeights
+from asymformer_ros.models.catalogue import KNOWN, KnownWeights
 
 _TO_DOWNLOAD = {known.name: known for known in KNOWN if known.url}
 
@@ -43,8 +43,8 @@ def run_list(_args: argparse.Namespace) -> int:
 
 def run_download(args: argparse.Namespace) -> int:
     """Raises CheckpointError where nothing comes, or not what was expected; BackendError without PyTorch."""
-    from asymformer_ros.models import adopt  # before the download, which is in vain without PyTorch
-    from asymformer_ros.weights.download import download
+    from asymformer_ros.models.download import download
+    from asymformer_ros.models.opening import adopt  # before the download, which is in vain without PyTorch
 
     known = _TO_DOWNLOAD[args.name]
     if known.bundle.is_file() and not args.file:
@@ -62,7 +62,7 @@ def run_download(args: argparse.Namespace) -> int:
 
 
 def _row(known: KnownWeights) -> tuple[str, ...]:
-    from asymformer_ros.labels import label_set
+    from asymformer_ros.models.labels import label_set
 
     return (
         known.name,

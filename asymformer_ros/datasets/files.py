@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets.labelled import LabelledFrame, labels_from_one
-from asymformer_ros.depth import metres_from_float
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.images import read_depth, read_labels, read_rgb
-from asymformer_ros.labels import LabelSet, label_set, read_label_set
+from asymformer_ros.frames.depth import metres_from_float
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.images import read_depth, read_labels, read_rgb
+from asymformer_ros.models.labels import LabelSet, label_set, read_label_set
 
 LABEL_SET_FILE = "label_set.json"
 _SUFFIXES = (".png", ".jpg", ".npy")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.labels import LabelSet
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.models.labels import LabelSet
 
 SPLITS = ("train", "test")
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets.labelled import LabelledFrame
-from asymformer_ros.depth import metres_from_float
 from asymformer_ros.errors import ConfigurationError, FrameError
-from asymformer_ros.frame import UNLABELLED, RgbdFrame
-from asymformer_ros.labels import LabelSet, label_set
+from asymformer_ros.frames.depth import metres_from_float
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
+from asymformer_ros.models.labels import LabelSet, label_set
 
 MAT_FILE = "nyu_depth_v2_labeled.mat"
 SPLITS_FILE = "splits.mat"

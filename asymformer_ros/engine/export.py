@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from torch.onnx.utils import export as trace
 
 from asymformer_ros import __version__
-from asymformer_ros.backends.torch import TorchBackend
-from asymformer_ros.bundle import ModelBundle
-from asymformer_ros.engine.cleanup import simplify
 from asymformer_ros.engine.golden import add_golden, answer_golden
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
-from asymformer_ros.network import AsymFormer
-from asymformer_ros.network.deploy import fold
-from asymformer_ros.onnx_model import (
+from asymformer_ros.inference.torch import TorchBackend
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.normalization import Normalization
+from asymformer_ros.models.onnx_file import (
     CAMERA_INPUTS,
     FORMAT,
     LABEL_OUTPUTS,
     LOGITS_OUTPUT,
     VERSION,
 )
-from asymformer_ros.preprocessing import Normalization
+from asymformer_ros.network import AsymFormer
+from asymformer_ros.network.deploy import fold
+from asymformer_ros.onnx_graph.simplify import simplify
 
 OPSET = 17  # the first with LayerNormalization, the last that TensorRT 8.6 reads
 IR_VERSION = 8  # of opset 17's time: old runtimes refuse newer files

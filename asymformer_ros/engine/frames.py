@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.recording import RgbdRecording
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.recording import RgbdRecording
 
 SIMULATED = "simulated rooms"
 

@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import InferenceBackend, Prediction, open_backend
-from asymformer_ros.backends.tensorrt import EngineModel
 from asymformer_ros.engine.api import Library
 from asymformer_ros.engine.build import BuildResult
 from asymformer_ros.engine.frames import sample_frames
@@ -28,8 +26,10 @@ from asymformer_ros.engine.provide import Verifier
 from asymformer_ros.engine.runtime import EngineFile, open_engine
 from asymformer_ros.engine.verify import Answer, Verification, verify
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.preprocessing import resize_frame
+from asymformer_ros.frames.resize import resize_frame
+from asymformer_ros.inference.backend import InferenceBackend, Prediction, open_backend
+from asymformer_ros.inference.tensorrt import EngineModel
+from asymformer_ros.models.card import ModelCard
 
 KEY = "golden"
 """Of the ONNX file's metadata."""
@@ -100,7 +100,7 @@ def make_verifier(model: str, described: EngineModel, library: Library, log: Cal
     def golden() -> Golden | None:
         if not is_onnx:
             return None
-        from asymformer_ros.onnx_model import load  # a robot with a bundle has no need of it
+        from asymformer_ros.models.onnx_file import load  # a robot with a bundle has no need of it
 
         return read_golden(load(model))
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from asymformer_ros.backends.onnxruntime import open_session
 from asymformer_ros.engine.mixed import FP32_OPS, PREFIX
 from asymformer_ros.engine.probes import add_probes, read_probes
 from asymformer_ros.engine.report import Layer, PrecisionReport, Range, Weight
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.onnx_model import OnnxModel
-from asymformer_ros.preprocessing import resize_frame
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.resize import resize_frame
+from asymformer_ros.inference.onnxruntime import open_session
+from asymformer_ros.models.onnx_file import OnnxModel
 
 HALF_MAX = 65504.0
 HALF_TINY = 6e-8

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asymformer_ros.backends.tensorrt import EngineModel, TensorRtBackend
 from asymformer_ros.engine.api import Library, TensorInfo, dtype_name, make_logger
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
+from asymformer_ros.inference.tensorrt import EngineModel, TensorRtBackend
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asymformer_ros.backends.tensorrt import CameraModel, EngineModel
 from asymformer_ros.engine.api import Library
-from asymformer_ros.engine.cleanup import simplify
 from asymformer_ros.engine.mixed import FP32_OPS, PREFIX, to_mixed
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.provide import EngineRequest, Source
 from asymformer_ros.engine.report import PrecisionReport
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.onnx_model import CAMERA_INPUTS, OnnxModel, describe, load
-from asymformer_ros.weights import model_files
+from asymformer_ros.inference.tensorrt import CameraModel, EngineModel
+from asymformer_ros.models.catalogue import model_files
+from asymformer_ros.models.onnx_file import CAMERA_INPUTS, OnnxModel, describe, load
+from asymformer_ros.onnx_graph.simplify import simplify
 
 _SURVEYED_FRAMES = 4
 
@@ -40,7 +40,7 @@ def engine_model(model: str, batch: int = 1) -> EngineModel:
     """How to feed the engine that `engine_request` with the same model and batch asks for."""
     if model.endswith(".onnx"):
         return OnnxModel.open(model)
-    from asymformer_ros.models import open_model
+    from asymformer_ros.models.opening import open_model
 
     return CameraModel(open_model(model).card, batch)
 
@@ -54,7 +54,7 @@ def open_graph(model: str) -> tuple[Any, OnnxModel]:
     if file.endswith(".onnx"):
         return simplify(load(file)), OnnxModel.open(file)
     from asymformer_ros.engine.export import export_model
-    from asymformer_ros.models import open_model
+    from asymformer_ros.models.opening import open_model
 
     graph = export_model(open_model(file))
     return graph, describe(graph, Path(model), "")
@@ -80,7 +80,7 @@ def _of_bundle(
 ) -> EngineRequest:
     # PyTorch: a robot with an ONNX file has no need of it.
     from asymformer_ros.engine.export import ExportOptions, export_model
-    from asymformer_ros.models import open_model
+    from asymformer_ros.models.opening import open_model
 
     bundle = open_model(model)
     _check_report(report, bundle.sha256)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError, FrameError
-from asymformer_ros.frame import UNLABELLED
+from asymformer_ros.frames.frame import UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from statistics import median
 from asymformer_ros.datasets import DataSet
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
-from asymformer_ros.labels import LabelSet
-from asymformer_ros.segmenter import Segmenter
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.models.labels import LabelSet
 
 WARM_UP = 3
 """Times that the first frame is segmented before anything counts."""

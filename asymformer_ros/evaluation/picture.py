@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.labels import LabelSet
+from asymformer_ros.models.labels import LabelSet
 
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -11,7 +11,7 @@ from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.evaluation.evaluate import Evaluation
 from asymformer_ros.evaluation.picture import confusion_picture
 from asymformer_ros.files import write_atomically
-from asymformer_ros.labels import LabelSet
+from asymformer_ros.models.labels import LabelSet
 
 REPORT_FILE = "report.json"
 PICTURE_FILE = "confusion_matrix.png"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import UNLABELLED
+from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.network.convnext import ConvNeXtStage
 from asymformer_ros.network.decoder import Decoder, resize
 from asymformer_ros.network.fusion import Fusion

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.models.card import ModelCard
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
 from asymformer_ros.node.outputs import Outputs

@@ -20,12 +20,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from asymformer_ros.depth import metres_from_millimetres
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.frames.depth import metres_from_millimetres
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.process import run_process, spin
-from asymformer_ros.recording import RawRgbd
 from asymformer_ros.simulation.camera import Camera, FramesAhead, RecordedCamera, SensorNoise
 
 _QUEUE_DEPTH = 5

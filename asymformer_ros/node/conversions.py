@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from asymformer_ros.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frame import RgbdFrame
+from asymformer_ros.frames.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
+from asymformer_ros.frames.frame import RgbdFrame
 
 _COLOUR_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 _TO_RGB = {

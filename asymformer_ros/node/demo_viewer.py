@@ -21,8 +21,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from asymformer_ros.evaluation.confusion import ConfusionMatrix, Scores
-from asymformer_ros.frame import UNLABELLED, RgbdFrame
-from asymformer_ros.labels import Color, label_set
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
+from asymformer_ros.models.labels import Color, label_set
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.conversions import frame_from_messages
 from asymformer_ros.node.outputs import blend

@@ -15,16 +15,16 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from asymformer_ros.backends.upgrading import progress_of
 from asymformer_ros.errors import BackendError, FrameError
-from asymformer_ros.frame import RgbdFrame, Segmentation
+from asymformer_ros.frames.frame import RgbdFrame, Segmentation
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.conversions import frame_from_messages
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.outputs import Served
 from asymformer_ros.node.parameters import Settings
-from asymformer_ros.segmenter import Segmenter
 
 
 class Host(Protocol):

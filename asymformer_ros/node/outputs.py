@@ -14,11 +14,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from asymformer_ros.frame import UNLABELLED, RgbdFrame, Segmentation
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame, Segmentation
+from asymformer_ros.frames.summary import class_statistics
+from asymformer_ros.models.card import ModelCard
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
-from asymformer_ros.summary import class_statistics
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass

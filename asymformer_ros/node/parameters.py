@@ -10,9 +10,9 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from asymformer_ros.backends import DEVICES
 from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.inference.backend import DEVICES
 from asymformer_ros.serving import SERVING_BACKENDS
 
 Value = bool | float | str | list[str]

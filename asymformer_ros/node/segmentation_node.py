@@ -16,9 +16,10 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from asymformer_ros.backends import InferenceBackend
-from asymformer_ros.backends.upgrading import progress_of
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.health import idle_status
@@ -26,7 +27,6 @@ from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.parameters import SPECS, declare, validate
 from asymformer_ros.node.process import run_process, spin
 from asymformer_ros.node.worker import Worker
-from asymformer_ros.segmenter import Segmenter
 from asymformer_ros.serving import ServingOptions, Voices, open_serving
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.recording import RawRgbd, RgbdRecording
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd, RgbdRecording
 
 _FRAMES_AHEAD = 8
 _CACHE_BYTES = 256 * 2**20  # a recording that decodes to less is decoded once

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.recording import RawRgbd
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.world import World
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.recording import RawRgbd
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.simulation.world import World
 
 SECONDS_IN_ROOM = 15.0

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.simulation.materials import pattern_atlas
 from asymformer_ros.simulation.scene import Hits, Light, Scene
 

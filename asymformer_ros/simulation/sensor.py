@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.recording import RawRgbd
+from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.simulation.rendering import View
 from asymformer_ros.simulation.scene import Scene
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.intrinsics import Intrinsics
-from asymformer_ros.recording import RawRgbd
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.drive import Drive
 from asymformer_ros.simulation.rendering import View, render

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.frame import UNLABELLED
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
+from asymformer_ros.frames.frame import UNLABELLED
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.recipe import Colour, DepthFaults, Recipe
 
 VOID_RGB = tuple(round(255 * mean) for mean in PUBLISHED_NORMALIZATION.rgb_mean)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asymformer_ros.errors import AsymformerError
-from asymformer_ros.preprocessing import Normalization
+from asymformer_ros.models.normalization import Normalization
 from asymformer_ros.training.augment import Sample, augment
 from asymformer_ros.training.frames import Frames, Order
 from asymformer_ros.training.recipe import Recipe

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import UNLABELLED
-from asymformer_ros.labels import LabelSet
+from asymformer_ros.frames.frame import UNLABELLED
+from asymformer_ros.models.labels import LabelSet
 
 _FORM = 'expected {"label_set": {"name": ..., "classes": [...]}, "from": {"class of the data": "class of yours", ...}}'
 

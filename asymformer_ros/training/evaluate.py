@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import AsymFormer
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.frames import Frames

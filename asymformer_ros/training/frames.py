@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets import DataSet
-from asymformer_ros.depth import depth_bytes
 from asymformer_ros.errors import FrameError
+from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.classes import ClassMap
 

@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from asymformer_ros.bundle import FORMAT, ModelBundle
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.labels import LabelSet, label_sets_by_size
+from asymformer_ros.models.bundle import FORMAT, ModelBundle
+from asymformer_ros.models.labels import LabelSet, label_sets_by_size
 from asymformer_ros.network import AsymFormer, AsymFormerConfig, load_checkpoint
 from asymformer_ros.network.checkpoint import differences, holds_safetensors, read_safetensors, read_state
 from asymformer_ros.network.mix_transformer import MixFeedForward

@@ -9,10 +9,10 @@ import torch
 from asymformer_ros import __version__
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.confusion import Scores
-from asymformer_ros.labels import LabelSet
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import AsymFormerConfig
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.recipe import Recipe
 
 

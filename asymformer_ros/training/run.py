@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.confusion import Scores
+from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.average import averaged_copy
 from asymformer_ros.training.batches import Batch, View, augmented_batches

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import AsymFormer
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.average import averaged_copy, update_average
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.loss import STRIDE, BalancedLoss

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.depth import depth_bytes
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.labels import label_sets_by_size
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, normalize
-from asymformer_ros.weights import HOW_TO_GET_ONE
+from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
+from asymformer_ros.models.labels import label_sets_by_size
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, normalize
 
 try:
     import onnx

@@ -9,9 +9,9 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import InferenceBackend, Prediction
 from asymformer_ros.errors import AsymformerError, BackendError
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.inference.backend import InferenceBackend, Prediction
+from asymformer_ros.models.card import ModelCard
 
 FIRST_RETRY = 10.0
 LONGEST_RETRY = 600.0

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.depth import metres_from_millimetres
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frame import RgbdFrame
-from asymformer_ros.images import read_depth, read_rgb
-from asymformer_ros.intrinsics import Intrinsics
+from asymformer_ros.frames.depth import metres_from_millimetres
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.images import read_depth, read_rgb
+from asymformer_ros.frames.intrinsics import Intrinsics
 
 INTRINSICS_FILE = "camera-intrinsics.txt"
 _COLOR_SUFFIXES = (".color.jpg", ".color.png")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.weights import KnownWeights
+from asymformer_ros.models.catalogue import KnownWeights
 
 
 def download(known: KnownWeights) -> Path:

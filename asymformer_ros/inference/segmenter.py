@@ -8,9 +8,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import InferenceBackend
-from asymformer_ros.frame import UNLABELLED, RgbdFrame, Segmentation, StageTimes
-from asymformer_ros.preprocessing import resize_frame, resize_nearest
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame, Segmentation, StageTimes
+from asymformer_ros.frames.resize import resize_frame, resize_nearest
+from asymformer_ros.inference.backend import InferenceBackend
 
 
 class Segmenter:

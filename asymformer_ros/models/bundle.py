@@ -9,8 +9,8 @@ from pathlib import Path
 
 from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
-from asymformer_ros.labels import LabelSet
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import LabelSet
 
 try:
     import torch
@@ -22,6 +22,8 @@ except ImportError as error:  # pragma: no cover - needs an environment without 
         "`pip install torch` (the extra `torch`); .onnx files and `demo` do without it"
     ) from error
 
+from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network.asymformer import AsymFormer, AsymFormerConfig
 from asymformer_ros.network.checkpoint import (
     CONFIG_KEY,
@@ -31,8 +33,6 @@ from asymformer_ros.network.checkpoint import (
     network_from_tensors,
     read_safetensors,
 )
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
-from asymformer_ros.weights import HOW_TO_GET_ONE
 
 FORMAT = "asymformer_bundle"
 VERSION = "1"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import UNLABELLED
+from asymformer_ros.frames.frame import UNLABELLED
 
 Color = tuple[int, int, int]
 

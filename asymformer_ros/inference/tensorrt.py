@@ -10,12 +10,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import Prediction, as_batch
-from asymformer_ros.depth import depth_bytes
 from asymformer_ros.errors import BackendError
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.postprocessing import classify
-from asymformer_ros.preprocessing import normalize
+from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.inference.backend import Prediction, as_batch
+from asymformer_ros.inference.processing import classify
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.normalization import normalize
 
 _LABEL_OUTPUTS = ("labels", "confidence")
 

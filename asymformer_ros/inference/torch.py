@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import DEVICES, Prediction, as_batch, plain_frame
 from asymformer_ros.errors import BackendError, ConfigurationError
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
+from asymformer_ros.models.card import ModelCard
 
 try:
     import torch
@@ -20,8 +20,8 @@ except ImportError as error:  # pragma: no cover - needs an environment without 
         "install it with `pip install torch` (the extra `torch`)"
     ) from error
 
-from asymformer_ros.bundle import ModelBundle
-from asymformer_ros.models import open_model
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.opening import open_model
 from asymformer_ros.network.deploy import fold
 
 

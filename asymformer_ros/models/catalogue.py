@@ -34,8 +34,8 @@ class KnownWeights:
 
     @property
     def folder(self) -> Path:
-        """Where the files are: beside this module, or among the user's data."""
-        return data_folder() if self.url else Path(__file__).parent
+        """Where the files are: in this package, or among the user's data."""
+        return data_folder() if self.url else Path(__file__).parent / "weights"
 
     @property
     def bundle(self) -> Path:

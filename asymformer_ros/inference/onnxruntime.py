@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.backends import Prediction, as_batch, plain_frame
 from asymformer_ros.errors import BackendError
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.onnx_model import OnnxModel, keep_outputs, load
-from asymformer_ros.postprocessing import classify
+from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
+from asymformer_ros.inference.processing import classify
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.onnx_file import OnnxModel, keep_outputs, load
 
 try:
     import onnxruntime

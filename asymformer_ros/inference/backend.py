@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError, ConfigurationError
-from asymformer_ros.model_card import ModelCard
-from asymformer_ros.weights import ModelFiles, model_files
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.catalogue import ModelFiles, model_files
 
 BACKENDS = ("auto", "torch", "onnxruntime")
 """What can be asked for."""
@@ -88,7 +88,7 @@ def open_backend(choice: str, model: str, device: str, log: Callable[[str], None
             f"backend is '{choice}' but model '{model}' is an ONNX file: set backend to onnxruntime or auto, "
             "or give the bundle that it was exported from"
         )
-    from asymformer_ros.backends.torch import TorchBackend
+    from asymformer_ros.inference.torch import TorchBackend
 
     return TorchBackend.open(model, device, log)
 
@@ -113,7 +113,7 @@ def _why_no_cuda(device: str) -> str:
     if device == "cpu":
         return "device is 'cpu'"
     try:
-        from asymformer_ros.backends.torch import why_no_cuda
+        from asymformer_ros.inference.torch import why_no_cuda
     except BackendError as error:
         return str(error)
     return why_no_cuda()
@@ -125,6 +125,6 @@ def _open_onnxruntime(model: str, device: str, log: Callable[[str], None]) -> In
             "device is 'cuda' but the onnxruntime backend runs on the CPU: set device to auto, or give the bundle "
             "that the ONNX file was exported from to the torch backend"
         )
-    from asymformer_ros.backends.onnxruntime import OnnxRuntimeBackend
+    from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend.open(model, log)

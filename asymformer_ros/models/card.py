@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.labels import LabelSet
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION, Normalization
+from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
 
 IMAGENET_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(0.485, 0.456, 0.406), rgb_std=(0.229, 0.224, 0.225))
 """Of the published multi-scale script: ImageNet's values for RGB."""

@@ -1,15 +1,13 @@
-"""Frame to network input: size and normalisation."""
+"""Means and standard deviations that belong to a model's weights, and how they are applied."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frame import RgbdFrame
 
 
 @dataclass(frozen=True)
@@ -35,26 +33,6 @@ PUBLISHED_NORMALIZATION = Normalization(
     depth_std=0.9932836506164299,
 )
 """Of the published single-scale weights."""
-
-
-def resize_frame(frame: RgbdFrame, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Bring a frame to the network's (height, width): RGB bilinear, depth nearest; no copy where it has that size.
-
-    Returns rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
-    """
-    if frame.size == size:
-        return frame.rgb, frame.depth
-    height, width = size
-    rgb = cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-    depth = cv2.resize(frame.depth, (width, height), interpolation=cv2.INTER_NEAREST)
-    return rgb, depth  # type: ignore[return-value]
-
-
-def resize_nearest(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Bring a label or confidence map (h, w) uint8 to (height, width), nearest; no copy where it has that size."""
-    if image.shape == size:
-        return image
-    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
 
 
 def normalize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.frame import UNLABELLED, RgbdFrame, Segmentation
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame, Segmentation
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from asymformer_ros.bundle import ModelBundle
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.labels import label_set
-from asymformer_ros.model_card import ModelCard
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.catalogue import KnownWeights, model_files
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import FULL, SMALL, load_checkpoint
-from asymformer_ros.preprocessing import PUBLISHED_NORMALIZATION
-from asymformer_ros.weights import KnownWeights, model_files
 
 
 def open_model(model: str) -> ModelBundle:

@@ -1,0 +1,1 @@
+"""Frames: colour and depth images, their intrinsics, files and figures. Needs no PyTorch."""

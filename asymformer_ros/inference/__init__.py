@@ -1,0 +1,1 @@
+"""What runs a model on frames: backends, and which of them serves."""

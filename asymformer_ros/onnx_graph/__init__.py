@@ -1,0 +1,1 @@
+"""ONNX graphs changed without changing what they compute."""
