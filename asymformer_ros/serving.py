@@ -97,9 +97,9 @@ def _make_engine(model: str, options: ServingOptions, voices: Voices, making: Ma
     from asymformer_ros.engine.cache import EngineCache
     from asymformer_ros.engine.golden import make_verifier
     from asymformer_ros.engine.provide import choose_builder, provide_engine
-    from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.engine.runtime import EngineFile, open_engine
     from asymformer_ros.engine.source import engine_model, engine_request
+    from asymformer_ros.onnx_graph.report import PrecisionReport
 
     report = PrecisionReport.load(Path(options.precision_report)) if options.precision_report else None
     library = choose_builder("auto", probe_gpu())

@@ -118,11 +118,9 @@ def graphed(backend: Any) -> Callable[[Any, Any], Any]:
 def precision_part(_name: str, model: str, folder: Path) -> dict[str, Any]:
     """Which layers stay in FP32, for the engine in mixed precision."""
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
-    from asymformer_ros.engine.precision import analyse
-    from asymformer_ros.engine.source import open_graph
+    from asymformer_ros.engine.source import analyse_frames, open_graph
 
-    graph, description = open_graph(model)
-    report = analyse(graph, description, sample_frames(None, 2), SIMULATED)
+    report = analyse_frames(*open_graph(model), sample_frames(None, 2), SIMULATED)
     report.save(folder / REPORT)
     return {"layers": len(report.layers), "fp32_layers": len(report.fp32_layers)}
 
@@ -134,9 +132,9 @@ def engine_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     from asymformer_ros.engine.golden import make_verifier
     from asymformer_ros.engine.options import BuildOptions
     from asymformer_ros.engine.provide import choose_builder, provide_engine
-    from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.engine.runtime import EngineFile, open_engine
     from asymformer_ros.engine.source import engine_model, engine_request
+    from asymformer_ros.onnx_graph.report import PrecisionReport
 
     library, precision = choose_builder("auto", probe_gpu()), name.rpartition("_")[2]
     if precision == "mixed" and not (folder / REPORT).is_file():

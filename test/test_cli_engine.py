@@ -43,8 +43,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _report(path: Path, model: Path) -> Path:
     """A precision report that keeps one convolution in FP32."""
-    from asymformer_ros.engine.report import Layer, PrecisionReport, Range
     from asymformer_ros.models.onnx_file import OnnxModel, load
+    from asymformer_ros.onnx_graph.report import Layer, PrecisionReport, Range
 
     layers = {
         node.name: Layer(node.op_type, Range(1, 1, 0, 0, 0), "values reach 40000" if index == 30 else "")

@@ -17,12 +17,12 @@ from engine_models import write_tiny
 from asymformer_ros.engine.build import Progress, Watch, build_plan
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.export import export_model, write_model
-from asymformer_ros.engine.mixed import to_mixed
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.onnx_file import load
 from asymformer_ros.models.opening import open_model
+from asymformer_ros.onnx_graph.mixed import to_mixed
 
 FP32 = BuildOptions("tensorrt_rtx", "fp32")
 FP16 = BuildOptions("tensorrt_rtx", "fp16")

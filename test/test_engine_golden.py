@@ -130,11 +130,11 @@ def test_an_export_holds_what_onnx_runtime_answers_to_the_golden_frames(tmp_path
     for library in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(library, reason=f"{library} is not installed")
     from asymformer_ros.engine.export import ExportOptions, add_golden_answers, export_model, write_model
-    from asymformer_ros.engine.mixed import to_mixed
     from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
     from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.models.onnx_file import load
     from asymformer_ros.network import SMALL
+    from asymformer_ros.onnx_graph.mixed import to_mixed
 
     bundle, options = ModelBundle.untrained(SMALL, label_set("nyuv2_40")), ExportOptions(input_size=SIZE)
     model = export_model(bundle, options)

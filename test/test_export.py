@@ -20,7 +20,6 @@ from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.frames.resize import resize_frame
-from asymformer_ros.inference.onnxruntime import open_session
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
 from asymformer_ros.models.labels import label_set
@@ -28,6 +27,7 @@ from asymformer_ros.models.normalization import normalize
 from asymformer_ros.models.onnx_file import OnnxModel
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
+from asymformer_ros.onnx_graph.session import GraphSession
 
 SIZE = (64, 96)
 LABELS = label_set("nyuv2_40")
@@ -57,7 +57,7 @@ def run(model: object, *frames: RgbdFrame) -> list[np.ndarray]:
         "rgb": np.stack([frame.rgb for frame in frames]),
         "depth": np.stack([depth_bytes(frame.depth) for frame in frames]),
     }
-    return open_session(model).run(None, feeds)
+    return GraphSession(model).run(None, feeds)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (96, 64), (32, 32)])
@@ -172,7 +172,7 @@ def agreement_on_real_frames(bundle: ModelBundle, folder: Path, indices: tuple[i
     """Share of pixels with the same label; holds the logits to 1e-3 on the way."""
     if not folder.is_dir():
         pytest.skip("the recorded kitchen (../shared/data) is not here")
-    session = open_session(export_model(bundle, ExportOptions(outputs="logits")))
+    session = GraphSession(export_model(bundle, ExportOptions(outputs="logits")))
     recording, same = RgbdRecording(folder), []
     for index in indices:
         frame = RgbdFrame(*resize_frame(recording[index], bundle.card.input_size))

@@ -28,7 +28,7 @@ LAYERS = (
 HOMES = {
     "torch": {"network", "models", "inference", "engine", "training"},
     "onnx": {"models", "onnx_graph", "engine"},
-    "onnxruntime": {"inference"},
+    "onnxruntime": {"onnx_graph"},
     "safetensors": {"network", "models"},
     "embreex": {"simulation"},
     "trimesh": {"simulation"},

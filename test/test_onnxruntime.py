@@ -173,8 +173,8 @@ def test_a_file_for_several_images_at_a_time_does_not_serve(tmp_path: Path, expo
 
 @pytest.mark.parametrize("missing", ["onnxruntime", "onnx"])
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for name in ("asymformer_ros.inference.onnxruntime", "asymformer_ros.models.onnx_file"):
-        monkeypatch.delitem(sys.modules, name)
+    for name in ("inference.onnxruntime", "models.onnx_file", "onnx_graph.session", "onnx_graph.storage"):
+        monkeypatch.delitem(sys.modules, f"asymformer_ros.{name}")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(AsymformerError, match=f"cannot be imported here .*pip install .*{missing}"):
         open_backend("auto", "model.onnx", "auto", quiet)
@@ -202,14 +202,14 @@ def test_only_what_is_asked_for_is_computed(exported: Path, monkeypatch: pytest.
     from asymformer_ros.inference import onnxruntime as backend_module
 
     opened: list[list[str]] = []
-    open_session = backend_module.open_session
+    session = backend_module.GraphSession
 
     def noting(model: object) -> object:
         opened.append([value.name for value in model.graph.output])
         assert ("Exp" in {node.op_type for node in model.graph.node}) == (len(opened[-1]) == 2)
-        return open_session(model)
+        return session(model)
 
-    monkeypatch.setattr(backend_module, "open_session", noting)
+    monkeypatch.setattr(backend_module, "GraphSession", noting)
     backend = OnnxRuntimeBackend(OnnxModel.open(exported))
     rgb, depth = np.zeros((*SIZE, 3), np.uint8), np.ones(SIZE, np.float32)
     for with_confidence in (False, False, True, True, False):

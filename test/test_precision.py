@@ -18,19 +18,20 @@ from onnx import TensorProto
 from asymformer_ros.cli.main import main
 from asymformer_ros.engine.export import export_model
 from asymformer_ros.engine.frames import sample_frames
-from asymformer_ros.engine.mixed import reported_to_mixed, to_mixed
-from asymformer_ros.engine.precision import FP32_OPS, analyse, weigh
-from asymformer_ros.engine.probes import add_probes, read_probes
-from asymformer_ros.engine.report import PrecisionReport
+from asymformer_ros.engine.source import analyse_frames
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.backend import open_backend
-from asymformer_ros.inference.onnxruntime import open_session
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.onnx_file import OnnxModel, describe
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
+from asymformer_ros.onnx_graph.mixed import FP32_OPS, to_mixed
+from asymformer_ros.onnx_graph.precision import weigh
+from asymformer_ros.onnx_graph.probes import add_probes, read_probes
+from asymformer_ros.onnx_graph.report import PrecisionReport
+from asymformer_ros.onnx_graph.session import GraphSession
 
 SIZE = (64, 96)
 EXPAND = "/network/stages.1/rgb/blocks/blocks.0/expand/"
@@ -42,7 +43,7 @@ def small_bundle(size: tuple[int, int] = SIZE) -> ModelBundle:
 
 
 def report_of(model: object, frames: int = 1) -> PrecisionReport:
-    return analyse(model, describe(model, Path("model.onnx"), ""), sample_frames(None, frames), "test")
+    return analyse_frames(model, describe(model, Path("model.onnx"), ""), sample_frames(None, frames), "test")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_probes_measure_what_numpy_does() -> None:
     given = onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, values.shape)
     graph = onnx.helper.make_graph([node], "one", [given], [])
     one = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    (rows,) = open_session(add_probes(one, ["y"]), optimized=False).run(None, {"x": values})
+    (rows,) = GraphSession(add_probes(one, ["y"]), optimized=False).run(None, {"x": values})
     seen = read_probes(["y"], rows[None])["y"]
     assert (seen.max_abs, seen.min_abs) == (1e5, pytest.approx(1e-9))
     assert (seen.underflow, seen.overflow) == (pytest.approx(2 / 6), pytest.approx(1 / 6))
@@ -196,7 +197,7 @@ def test_arguments_that_make_no_sense_are_one_line(
 def test_a_report_of_another_model_is_refused(report: PrecisionReport) -> None:
     other = ModelBundle.untrained(SMALL, label_set("nyuv2_40"), seed=1, input_size=SIZE)
     with pytest.raises(ConfigurationError, match="the precision report is of model .* this one is"):
-        reported_to_mixed(export_model(other), report)
+        report.check_model(other.sha256)
 
 
 def test_weights_that_fp16_cannot_hold_are_refused_where_they_are_not_kept() -> None:
@@ -213,7 +214,7 @@ def types_of(graph: object) -> dict[str, int]:
 
 
 def test_each_node_has_the_precision_that_the_report_gives_it(model: object, report: PrecisionReport) -> None:
-    mixed = reported_to_mixed(model, report)
+    mixed = to_mixed(model, report.fp32_layers)
     onnx.checker.check_model(mixed, full_check=True)
     types = types_of(mixed.graph)
     kept = set(report.fp32_layers)
@@ -229,7 +230,7 @@ def test_each_node_has_the_precision_that_the_report_gives_it(model: object, rep
 
 
 def test_mixed_precision_keeps_names_inputs_and_outputs(model: object, report: PrecisionReport) -> None:
-    mixed = reported_to_mixed(model, report)
+    mixed = to_mixed(model, report.fp32_layers)
     assert mixed.graph.input == model.graph.input
     assert mixed.graph.output == model.graph.output
     assert {node.name for node in model.graph.node} <= {node.name for node in mixed.graph.node}
@@ -244,23 +245,23 @@ def test_logits_of_mixed_precision_are_float32() -> None:
     mixed = to_mixed(model, ())
     assert types_of(mixed.graph)["logits"] == TensorProto.FLOAT
     feeds = {"rgb": np.full((1, *SIZE, 3), 90, np.uint8), "depth": np.full((1, *SIZE, 2), 9, np.uint8)}
-    exact, rounded = (open_session(graph).run(None, feeds)[0] for graph in (model, mixed))
+    exact, rounded = (GraphSession(graph).run(None, feeds)[0] for graph in (model, mixed))
     assert not np.array_equal(exact, rounded)
     np.testing.assert_allclose(rounded, exact, atol=5e-3 * exact.std() + 1e-3)
 
 
 def test_what_overflows_in_half_survives_in_mixed_precision() -> None:
     model = export_model(amplified(5e5))
-    mixed, half = reported_to_mixed(model, report_of(model)), to_mixed(model, ())
+    mixed, half = to_mixed(model, report_of(model).fp32_layers), to_mixed(model, ())
     feeds = describe(model, Path("model.onnx"), "").feeds(*resize_frame(next(sample_frames(None, 1)), SIZE))
-    (expected,) = open_session(model).run(["confidence"], feeds)
+    (expected,) = GraphSession(model).run(["confidence"], feeds)
     kept, lost = (open_rounded(graph).run(["confidence"], feeds)[0] for graph in (mixed, half))
     assert np.abs(kept.astype(int) - expected).max() <= 1
     assert not lost.any()  # NaN
 
 
 def open_rounded(mixed: object) -> object:
-    return open_session(rounded_to_half(mixed), optimized=False)
+    return GraphSession(rounded_to_half(mixed), optimized=False)
 
 
 def agreement_in_mixed_precision(bundle: ModelBundle, folder: Path, indices: tuple[int, ...]) -> list[float]:
@@ -271,8 +272,9 @@ def agreement_in_mixed_precision(bundle: ModelBundle, folder: Path, indices: tup
 
     recording, model = RgbdRecording(folder), export_model(bundle)
     description = describe(model, Path("model.onnx"), "")
-    mixed = reported_to_mixed(model, analyse(model, description, [recording[indices[0]]], "kitchen"))
-    exact, sessions = open_session(model), (open_session(mixed), open_rounded(mixed))
+    report = analyse_frames(model, description, [recording[indices[0]]], "kitchen")
+    mixed = to_mixed(model, report.fp32_layers)
+    exact, sessions = GraphSession(model), (GraphSession(mixed), open_rounded(mixed))
     worst = [1.0, 1.0]
     for index in indices:
         feeds = description.feeds(*resize_frame(recording[index], bundle.card.input_size))

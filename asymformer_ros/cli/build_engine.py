@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.engine.golden import make_verifier
     from asymformer_ros.engine.options import BuildOptions
     from asymformer_ros.engine.provide import choose_builder, provide_engine
-    from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.engine.source import engine_model, engine_request
     from asymformer_ros.models.catalogue import model_files
+    from asymformer_ros.onnx_graph.report import PrecisionReport
     from asymformer_ros.serving import engine_obstacle
 
     report = PrecisionReport.load(args.report) if args.report else None

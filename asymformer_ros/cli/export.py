@@ -40,13 +40,14 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises CheckpointError or ConfigurationError, as `open_model`, `export_model` and `reported_to_mixed` do."""
+    """Raises CheckpointError or ConfigurationError, as `open_model`, `export_model` and `PrecisionReport.load` do."""
     from asymformer_ros.engine.export import ExportOptions, add_golden_answers, export_model, write_model
-    from asymformer_ros.engine.mixed import reported_to_mixed
-    from asymformer_ros.engine.report import PrecisionReport
     from asymformer_ros.errors import CheckpointError, ConfigurationError
-    from asymformer_ros.models.onnx_file import OnnxModel, store_half
+    from asymformer_ros.models.onnx_file import OnnxModel
     from asymformer_ros.models.opening import open_model
+    from asymformer_ros.onnx_graph.mixed import to_mixed
+    from asymformer_ros.onnx_graph.report import PrecisionReport
+    from asymformer_ros.onnx_graph.storage import store_half
 
     if args.model.endswith(".onnx"):
         raise CheckpointError(f"{args.model} is an ONNX file already: export takes the bundle that it was made of")
@@ -62,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     model = export_model(bundle, options)
     add_golden_answers(model, bundle, options)
     if args.report is not None:
-        model = reported_to_mixed(model, PrecisionReport.load(args.report))
+        report = PrecisionReport.load(args.report)
+        report.check_model(bundle.sha256)
+        model = to_mixed(model, report.fp32_layers)
     write_model(store_half(model) if args.half else model, args.onnx)
     print(_describe(OnnxModel.open(args.onnx)))
     return 0

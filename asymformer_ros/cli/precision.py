@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import Subparsers
+from asymformer_ros.onnx_graph.half import HALF_MAX
 
 if TYPE_CHECKING:
-    from asymformer_ros.engine.report import Layer, PrecisionReport
+    from asymformer_ros.onnx_graph.report import Layer, PrecisionReport
 
 _LARGEST = 5
 _FLAGGED = ("weights", "values")
@@ -34,12 +35,11 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError, ConfigurationError or FrameError, as `open_graph`, `analyse` and `sample_frames` do."""
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
-    from asymformer_ros.engine.precision import analyse
-    from asymformer_ros.engine.source import open_graph
+    from asymformer_ros.engine.source import analyse_frames, open_graph
 
     frames = sample_frames(args.frames, args.count)
     graph, description = open_graph(args.model)
-    report = analyse(graph, description, frames, args.frames.name if args.frames else SIMULATED)
+    report = analyse_frames(graph, description, frames, args.frames.name if args.frames else SIMULATED)
     print("\n".join(_table(description.card.name, report)))
     if args.frames is None:
         print("These frames are simulated: before you rely on FP16, give --frames with a recording of your camera.")
@@ -79,7 +79,7 @@ def _layers(title: str, layers: list[tuple[str, Layer]]) -> Iterator[str]:
 
 def _weights(report: PrecisionReport) -> Iterator[str]:
     for text, share in (
-        ("beyond 65504", lambda weight: weight.values.overflow),
+        (f"beyond {HALF_MAX:.0f}", lambda weight: weight.values.overflow),
         ("below 1e-7", lambda weight: weight.tiny),
         ("changed by more than 1e-3 of their size", lambda weight: weight.changed),
     ):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from asymformer_ros.engine.api import Library
-from asymformer_ros.engine.mixed import FP32_OPS, PREFIX, to_mixed
+from asymformer_ros.engine.frames import SIMULATED, sample_frames
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.provide import EngineRequest, Source
-from asymformer_ros.engine.report import PrecisionReport
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.tensorrt import CameraModel, EngineModel
 from asymformer_ros.models.catalogue import model_files
 from asymformer_ros.models.onnx_file import CAMERA_INPUTS, OnnxModel, describe, load
+from asymformer_ros.onnx_graph.mixed import FP32_OPS, PREFIX, to_mixed
+from asymformer_ros.onnx_graph.report import PrecisionReport
 from asymformer_ros.onnx_graph.simplify import simplify
 
 _SURVEYED_FRAMES = 4
@@ -83,7 +86,8 @@ def _of_bundle(
     from asymformer_ros.models.opening import open_model
 
     bundle = open_model(model)
-    _check_report(report, bundle.sha256)
+    if report is not None:
+        report.check_model(bundle.sha256)
     shape = (batch, *bundle.card.input_size)
     export = ExportOptions(batch=batch)
     return EngineRequest(
@@ -103,7 +107,8 @@ def _of_onnx(model: str, options: BuildOptions, report: PrecisionReport | None, 
             f"{model} is in {description.precision} precision already: give the bundle, or its export in fp32, and the "
             "engine gets its precision from `--precision` and `--report`"
         )
-    _check_report(report, description.model_sha256)
+    if report is not None:
+        report.check_model(description.model_sha256)
     can_survey = _has_onnxruntime() and description.takes_camera_images and description.batch == 1
     return EngineRequest(
         model_name=description.path.stem,
@@ -148,11 +153,16 @@ def _reported(model: str, report: PrecisionReport | None) -> Callable[[], tuple[
 
 def _survey(model: str) -> PrecisionReport:
     """The report of simulated frames: for a model whose FP16 engine has failed, better than no FP16 at all."""
-    from asymformer_ros.engine.frames import SIMULATED, sample_frames
-    from asymformer_ros.engine.precision import analyse
+    return analyse_frames(*open_graph(model), sample_frames(None, _SURVEYED_FRAMES), SIMULATED)
 
-    graph, description = open_graph(model)
-    return analyse(graph, description, sample_frames(None, _SURVEYED_FRAMES), SIMULATED)
+
+def analyse_frames(graph: Any, description: OnnxModel, frames: Iterable[RgbdFrame], source: str) -> PrecisionReport:
+    """What FP16 would do to a graph and its description, as `open_graph` gives them. See `analyse`."""
+    from asymformer_ros.onnx_graph.precision import analyse  # ONNX Runtime: only where a report is made
+
+    size = description.card.input_size
+    feeds = (description.feeds(*resize_frame(frame, size)) for frame in frames)
+    return analyse(graph, feeds, description.model_sha256, source)
 
 
 def _has_onnxruntime() -> bool:
@@ -169,14 +179,6 @@ def _shapes(model: OnnxModel) -> dict[str, tuple[int, ...]]:
 def _with_report(options: BuildOptions, report: PrecisionReport | None) -> BuildOptions:
     """The report's layers are part of what the engine depends on, even while an FP16 engine serves."""
     return replace(options, pinned=report.fp32_layers if report else ())
-
-
-def _check_report(report: PrecisionReport | None, model_sha256: str) -> None:
-    if report is not None and report.model != model_sha256:
-        raise ConfigurationError(
-            f"the precision report is of model {report.model[:12]}, this one is {model_sha256[:12]}: "
-            "make one of this model with `asymformer precision`"
-        )
 
 
 def _is_prefix(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,9 @@ from asymformer_ros.errors import BackendError
 from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify
 from asymformer_ros.models.card import ModelCard
-from asymformer_ros.models.onnx_file import OnnxModel, keep_outputs, load
-
-try:
-    import onnxruntime
-except ImportError as error:  # pragma: no cover - needs an environment without ONNX Runtime
-    raise BackendError(
-        f"the onnxruntime backend needs ONNX Runtime, which cannot be imported here ({error}): "
-        "install it with `pip install onnxruntime`"
-    ) from error
+from asymformer_ros.models.onnx_file import OnnxModel, load
+from asymformer_ros.onnx_graph.outputs import keep_outputs
+from asymformer_ros.onnx_graph.session import GraphSession
 
 
 class OnnxRuntimeBackend:
@@ -41,7 +34,7 @@ class OnnxRuntimeBackend:
         self.card: ModelCard = model.card
         self.name = f"onnxruntime cpu {model.precision}"
         self._model = model
-        self._sessions: dict[tuple[str, ...], Any] = {}
+        self._sessions: dict[tuple[str, ...], GraphSession] = {}
 
     @classmethod
     def open(cls, path: str, log: Callable[[str], None]) -> OnnxRuntimeBackend:
@@ -93,25 +86,6 @@ class OnnxRuntimeBackend:
         self._sessions.clear()
 
     def _run(self, outputs: tuple[str, ...], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> list[Any]:
-        feeds = self._model.feeds(rgb, depth)
-        try:
-            if outputs not in self._sessions:
-                self._sessions[outputs] = open_session(keep_outputs(load(self._model.path), outputs))
-            return self._sessions[outputs].run(list(outputs), feeds)
-        except (RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
-            raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
-
-
-def open_session(model: Any, *, optimized: bool = True) -> Any:
-    """An onnxruntime.InferenceSession of an onnx.ModelProto, on the cores that this process may use.
-
-    optimized: False computes each node as the graph has it, and frees its inputs as early as it can.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.log_severity_level = 3  # errors: they are raised, too
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores alone between frames
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        if outputs not in self._sessions:
+            self._sessions[outputs] = GraphSession(keep_outputs(load(self._model.path), outputs))
+        return self._sessions[outputs].run(list(outputs), self._model.feeds(rgb, depth))

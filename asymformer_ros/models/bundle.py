@@ -33,6 +33,7 @@ from asymformer_ros.network.checkpoint import (
     network_from_tensors,
     read_safetensors,
 )
+from asymformer_ros.onnx_graph.half import stored_by_half
 
 FORMAT = "asymformer_bundle"
 VERSION = "1"
@@ -68,7 +69,7 @@ class ModelBundle:
         return digest.hexdigest()
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
-        """Write one .safetensors file, whole or not at all; half: matrices and kernels in FP16, half the size.
+        """Write one .safetensors file, whole or not at all; half: in FP16 what `stored_by_half` says.
 
         Raises CheckpointError where it cannot be written, or a weight is too large for FP16.
         """
@@ -132,13 +133,8 @@ class ModelBundle:
 
 
 def _halved(key: str, tensor: Tensor) -> Tensor:
-    """FP16 for matrices and kernels; vectors (norms, biases) are few and sensitive, and stay."""
-    if tensor.ndim < 2:
-        return tensor
-    half = tensor.half()
-    if not torch.isfinite(half).all():
-        raise CheckpointError(f"{key} has weights beyond FP16's 65504: save it without half")
-    return half
+    half = stored_by_half(key, tensor.numpy()) if tensor.is_floating_point() else None
+    return tensor if half is None else torch.from_numpy(half)
 
 
 def _convert_first(path: Path) -> CheckpointError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, normali
 
 try:
     import onnx
+
+    from asymformer_ros.onnx_graph.storage import restore_weights
 except ImportError as error:  # pragma: no cover - needs an environment without ONNX
     raise CheckpointError(
         f"an ONNX model needs the package onnx, which cannot be imported here ({error}): "
@@ -33,8 +35,6 @@ VERSION = "1"
 CAMERA_INPUTS = ("rgb", "depth")
 LABEL_OUTPUTS = ("labels", "confidence")
 LOGITS_OUTPUT = "logits"
-
-_MANY = 65536  # weights, over which the errors of rounding each to FP16 average out
 
 Tensor = tuple[str, tuple[int, ...]]
 """Type, such as "uint8", and shape; 0 stands for a dimension that is not fixed."""
@@ -96,71 +96,6 @@ def load(path: str | Path) -> Any:
         raise CheckpointError(f"{path} is no readable ONNX file: {error}") from error
     if not model.graph.output:  # an empty file is a model without a graph
         raise CheckpointError(f"{path} is no readable ONNX file: it holds no network")
-    return model
-
-
-def store_half(model: Any) -> Any:
-    """Store weights of a ModelProto in FP16, each with a Cast to FP32 behind it; returns the same object.
-
-    Those that FP16 holds exactly, and those of large matrices and kernels, rounded. Everything is still computed in
-    FP32. Raises CheckpointError for weights beyond FP16.
-    """
-    casts = []
-    for tensor in model.graph.initializer:
-        half = _halved(tensor)
-        if half is not None:
-            name, stored = tensor.name, f"{tensor.name}_fp16"
-            tensor.CopyFrom(onnx.numpy_helper.from_array(half, stored))
-            casts.append(onnx.helper.make_node("Cast", [stored], [name], name=stored, to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
-
-
-def _halved(tensor: Any) -> NDArray[np.float16] | None:
-    """A weight tensor in FP16, None where it is to stay as it is."""
-    if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
-        return None
-    values = onnx.numpy_helper.to_array(tensor)
-    with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
-    if values.size < _MANY and not np.array_equal(half.astype(np.float32), values):
-        return None
-    if not np.isfinite(half).all():
-        raise CheckpointError(f"{tensor.name} has weights beyond FP16's 65504: export it without `--half`")
-    return half
-
-
-def restore_weights(model: Any) -> Any:
-    """The inverse of `store_half`, but for what was rounded: a plain FP32 graph; returns the same object."""
-    halves = {t.name: t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
-    nodes = []
-    for node in model.graph.node:
-        stored = halves.get(node.input[0]) if node.op_type == "Cast" and node.name == node.input[0] else None
-        if stored is None:
-            nodes.append(node)
-        else:
-            values = onnx.numpy_helper.to_array(stored).astype(np.float32)
-            stored.CopyFrom(onnx.numpy_helper.from_array(values, node.output[0]))
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
-
-
-def keep_outputs(model: Any, names: Collection[str]) -> Any:
-    """Take from a ModelProto the outputs that are not named and all that only they need; returns the same object."""
-    graph, needed = model.graph, set(names)
-    nodes = []
-    for node in reversed(graph.node):  # they are in topological order
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            nodes.append(node)
-    kept = [value for value in graph.output if value.name in names]
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    for field, values in ((graph.node, nodes[::-1]), (graph.output, kept), (graph.initializer, weights)):
-        del field[:]
-        field.extend(values)
     return model
 
 

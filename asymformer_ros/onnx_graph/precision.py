@@ -7,20 +7,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
-from asymformer_ros.engine.mixed import FP32_OPS, PREFIX
-from asymformer_ros.engine.probes import add_probes, read_probes
-from asymformer_ros.engine.report import Layer, PrecisionReport, Range, Weight
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.frames.frame import RgbdFrame
-from asymformer_ros.frames.resize import resize_frame
-from asymformer_ros.inference.onnxruntime import open_session
-from asymformer_ros.models.onnx_file import OnnxModel
+from asymformer_ros.onnx_graph.half import HALF_MAX, HALF_TINY
+from asymformer_ros.onnx_graph.mixed import FP32_OPS, PREFIX
+from asymformer_ros.onnx_graph.probes import add_probes, read_probes
+from asymformer_ros.onnx_graph.report import Layer, PrecisionReport, Range, Weight
+from asymformer_ros.onnx_graph.session import GraphSession
 
-HALF_MAX = 65504.0
-HALF_TINY = 6e-8
-"""Below this FP16 has only zero."""
+Feeds = Mapping[str, NDArray[Any]]
+"""The inputs of a graph, by name."""
 
 HEADROOM = 4.0
 """Other scenes have larger values than the frames that were looked at."""
@@ -32,18 +29,18 @@ MOVES = ("Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 """Kinds of node that only move the values of their first input."""
 
 
-def analyse(model: Any, description: OnnxModel, frames: Iterable[RgbdFrame], source: str) -> PrecisionReport:
-    """Run frames through a ModelProto as `simplify` makes it, and judge each of its layers.
+def analyse(model: ModelProto, frames: Iterable[Feeds], model_sha256: str, source: str) -> PrecisionReport:
+    """Run frames through a graph as `simplify` makes it, and judge each of its layers.
 
-    source: where the frames are from, for people. Raises ConfigurationError without frames, without node names and for
-    a model that is not FP32.
+    model_sha256: the model's hash, which the report is marked with. source: where the frames are from, for people.
+    Raises ConfigurationError without frames, without node names and for a graph that is not in FP32.
     """
-    if description.precision != "fp32":
-        raise ConfigurationError(f"{description.path} is in {description.precision} precision: give its FP32 model")
+    if any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
+        raise ConfigurationError("the graph is in mixed precision: give its FP32 model")
     graph = model.graph
     _check_names(graph)
     origins = _origins(graph)
-    ranges, count = _measure(model, description, frames, sorted(set(origins.values())))
+    ranges, count = _measure(model, frames, sorted(set(origins.values())))
     if not count:
         raise ConfigurationError("no frames to look at: give a folder with at least one")
     weights = {
@@ -57,7 +54,7 @@ def analyse(model: Any, description: OnnxModel, frames: Iterable[RgbdFrame], sou
         if seen:
             held = [weights[name] for name in node.input if name in weights]
             layers[node.name] = Layer(node.op_type, seen[-1], judge(node.name, node.op_type, seen, held))
-    return PrecisionReport(description.model_sha256, source, count, layers, weights)
+    return PrecisionReport(model_sha256, source, count, layers, weights)
 
 
 def judge(name: str, op: str, seen: Iterable[Range], held: Iterable[Weight]) -> str:
@@ -108,14 +105,9 @@ def _origins(graph: Any) -> dict[str, str]:
     return origins
 
 
-def _measure(
-    model: Any, description: OnnxModel, frames: Iterable[RgbdFrame], tensors: list[str]
-) -> tuple[Mapping[str, Range], int]:
-    session = open_session(add_probes(model, tensors), optimized=False)
-    results = []
-    for frame in frames:
-        rgb, depth = resize_frame(frame, description.card.input_size)
-        results.append(session.run(None, description.feeds(rgb, depth))[0])
+def _measure(model: ModelProto, frames: Iterable[Feeds], tensors: list[str]) -> tuple[Mapping[str, Range], int]:
+    session = GraphSession(add_probes(model, tensors), optimized=False)
+    results = [session.run(None, feeds)[0] for feeds in frames]
     return read_probes(tensors, np.stack(results)) if results else {}, len(results)
 
 

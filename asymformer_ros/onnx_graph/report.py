@@ -58,8 +58,8 @@ class Weight:
 class PrecisionReport:
     """What `asymformer precision` finds out.
 
-    layers: by the name of the ONNX node. weights: by the name of the ONNX initializer. model: `model_sha256` of the
-    OnnxModel. source: where the frames are from.
+    layers: by the name of the ONNX node. weights: by the name of the ONNX initializer. model: the model's hash.
+    source: where the frames are from.
     """
 
     model: str
@@ -72,6 +72,14 @@ class PrecisionReport:
     def fp32_layers(self) -> tuple[str, ...]:
         """Names of the ONNX nodes that must stay in FP32, in the order of the graph."""
         return tuple(name for name, layer in self.layers.items() if layer.reason)
+
+    def check_model(self, sha256: str) -> None:
+        """Raise ConfigurationError where the report is of another model than the one of this hash."""
+        if self.model != sha256:
+            raise ConfigurationError(
+                f"the precision report is of model {self.model[:12]}, this one is {sha256[:12]}: "
+                "make one of this model with `asymformer precision`"
+            )
 
     def save(self, path: Path) -> None:
         """Write as JSON. Raises ConfigurationError where that fails."""

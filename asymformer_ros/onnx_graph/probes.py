@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from asymformer_ros.engine.report import Range
+from asymformer_ros.onnx_graph.half import HALF_MAX, HALF_TINY
+from asymformer_ros.onnx_graph.report import Range
 
 _OUTPUT = "probes"
-_CONSTANTS = {"zero": 0.0, "tiny": 6e-8, "largest": 65504.0, "lowest": -65504.0, "huge": 3e38}
+_CONSTANTS = {"zero": 0.0, "tiny": HALF_TINY, "largest": HALF_MAX, "lowest": -HALF_MAX, "huge": 3e38}
 
 
 def add_probes(model: Any, tensors: Sequence[str]) -> Any:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from asymformer_ros.engine.report import PrecisionReport
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.onnx_graph.half import HALF_MAX, rounded_to_half
 
 PREFIX = "/preprocess/"
 
@@ -24,17 +23,6 @@ FP32_OPS = {
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _TYPED_BY_ATTRIBUTE = ("Cast",)
 _FIRST_INPUT_ONLY = ("Resize",)  # its scales are FP32, whatever it resizes
-
-
-def reported_to_mixed(model: Any, report: PrecisionReport) -> Any:
-    """Mixed precision as a report wants it. Raises ConfigurationError where the report is of another model."""
-    ours = {entry.key: entry.value for entry in model.metadata_props}.get("model_sha256", "")
-    if report.model != ours:
-        raise ConfigurationError(
-            f"the precision report is of model {report.model[:12]}, this one is {ours[:12]}: "
-            "make one of this model with `asymformer precision`"
-        )
-    return to_mixed(model, report.fp32_layers)
 
 
 def to_mixed(model: Any, fp32_layers: Collection[str]) -> Any:
@@ -104,11 +92,11 @@ class _Writer:
         if kind == _FLOAT:
             return name
         if (name, kind) not in self._there:
-            with np.errstate(over="ignore"):
-                values = numpy_helper.to_array(self._initial[name]).astype(np.float16)
-            if not np.isfinite(values).all():
+            values = rounded_to_half(numpy_helper.to_array(self._initial[name]))
+            if values is None:
                 raise ConfigurationError(
-                    f"layer {node} has weights beyond FP16's 65504: keep it in FP32, as `asymformer precision` says"
+                    f"layer {node} has weights beyond FP16's {HALF_MAX:.0f}: "
+                    "keep it in FP32, as `asymformer precision` says"
                 )
             self._there[name, kind] = f"{name}_fp16"
             self.weights.append(numpy_helper.from_array(values, f"{name}_fp16"))
