@@ -4,6 +4,7 @@
     ├── CheckpointError    a weights file is wrong, truncated, foreign or missing
     ├── FrameError         an image, message or recorded frame cannot become an RgbdFrame
     ├── BackendError       an inference backend cannot run, or failed while running
+    ├── DependencyError    a library that is needed is not installed, or fails to load
     └── ConfigurationError a parameter, argument or label set does not make sense
 
 Each message says what came, what was expected and what to do. The command line and the nodes print it
@@ -25,6 +26,10 @@ class FrameError(AsymformerError):
 
 class BackendError(AsymformerError):
     """An inference backend cannot run here, or failed while running."""
+
+
+class DependencyError(AsymformerError):
+    """A library that is needed is not installed here, or fails to load; `asymformer_ros.optional` raises it."""
 
 
 class ConfigurationError(AsymformerError):

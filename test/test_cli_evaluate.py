@@ -123,14 +123,13 @@ def test_an_onnx_file_is_evaluated_without_pytorch(onnx: Path, data: Path, tmp_p
 
 
 @pytest.mark.parametrize("package", ["tqdm", "matplotlib"])
-def test_a_missing_package_is_named_with_its_extra(data: Path, tmp_path: Path, package: str) -> None:
+def test_a_missing_package_is_named_with_what_brings_it(data: Path, tmp_path: Path, package: str) -> None:
     words = ["evaluate", "absent", "--data", str(data), "-o", str(tmp_path / "report")]
     code = f"sys.modules[{package!r}] = None\nfrom asymformer_ros.cli.main import main\nsys.exit(main({words!r}))"
     answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
     assert answer.returncode == 1
     assert len(answer.stderr.splitlines()) == 1
-    assert package in answer.stderr.lower()
-    assert "pip install 'asymformer_ros[evaluate]'" in answer.stderr
+    assert f"needs {package}, which is not installed here: `pip install {package}`" in answer.stderr
 
 
 def test_ctrl_c_ends_it_with_130_and_without_a_report(bundle: Path, tmp_path: Path) -> None:

@@ -146,5 +146,5 @@ def test_a_library_that_is_not_installed_is_one_line(
     monkeypatch.setitem(sys.modules, missing, None)
     assert main(["weights", "list"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"asymformer: this needs {missing}, which is not installed here: `pip install {missing}` (")
+    assert error.startswith(f"asymformer: this needs {missing}, which is not installed here: `pip install {missing}`")
     assert error.count("\n") == 1

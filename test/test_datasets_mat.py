@@ -130,7 +130,7 @@ def test_spoilt_files_are_refused_with_their_reason(folder: Path, spoil: Callabl
 
 
 @pytest.mark.parametrize("package", ["h5py", "scipy"])
-def test_a_missing_package_is_named_with_its_extra(folder: Path, package: str) -> None:
+def test_a_missing_package_is_named_with_what_brings_it(folder: Path, package: str) -> None:
     code = (
         f"import sys; sys.modules['{package}'] = None\n"
         "from asymformer_ros.cli.main import main\n"
@@ -138,6 +138,5 @@ def test_a_missing_package_is_named_with_its_extra(folder: Path, package: str) -
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert answer.returncode == 1
-    assert f"needs the package {package}: install it with" in answer.stderr
-    assert "asymformer_ros[nyuv2]" in answer.stderr
+    assert f"needs {package}, which is not installed here: `pip install {package}`" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("embreex", reason="needs Embree: pip install 'asymformer_ros[sim]' (x86_64)")
+pytest.importorskip("embreex", reason="needs Embree: pip install trimesh embreex (x86_64)")
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
 
 from asymformer_ros.evaluation.confusion import ConfusionMatrix

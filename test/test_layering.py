@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "asymformer_ros"
 LAYERS = (
     {"errors", "files", "signals"},
+    {"optional"},
     {"frames", "onnx_graph"},
     {"network"},
     {"models"},

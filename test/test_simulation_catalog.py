@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("embreex", reason="needs Embree: pip install 'asymformer_ros[sim]' (x86_64)")
+pytest.importorskip("embreex", reason="needs Embree: pip install trimesh embreex (x86_64)")
 
 from asymformer_ros.cli.main import main
 from asymformer_ros.errors import ConfigurationError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("embreex", reason="needs Embree: pip install 'asymformer_ros[sim]' (x86_64)")
+pytest.importorskip("embreex", reason="needs Embree: pip install trimesh embreex (x86_64)")
 
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.simulation import classes as nyu

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import os
 import random
 import shutil
@@ -21,6 +20,7 @@ from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.frames.images import write_png
 from asymformer_ros.models.catalogue import UNTRAINED
 from asymformer_ros.node.fastdds import large_message_environment
+from asymformer_ros.optional import require
 
 if TYPE_CHECKING:
     from asymformer_ros.node.demo_viewer import DemoViewer
@@ -68,8 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if importlib.util.find_spec("rclpy") is None:
-        raise ConfigurationError("the demo needs ROS 2: source its setup.bash, or pip install 'asymformer_ros[ros]'")
+    require("the demo", "rclpy")
     if args.seconds <= 0:
         raise ConfigurationError("--seconds must be above 0")
     if (args.camera == "folder") != (args.folder is not None):

@@ -15,6 +15,7 @@ from pathlib import Path
 from asymformer_ros import __version__
 from asymformer_ros.cli.options import Subparsers
 from asymformer_ros.models.catalogue import HOW_TO_GET_ONE, KNOWN, NYUV2
+from asymformer_ros.optional import BRINGS
 
 _PATIENCE = 120.0  # seconds for one library to import
 
@@ -61,30 +62,30 @@ print("rclpy, middleware", get_rmw_implementation_identifier())
 LIBRARIES = (
     Library("NumPy", "import numpy; print(numpy.__version__)", "`pip install 'numpy>=1.26'`", needed=True),
     Library("OpenCV", "import cv2; print(cv2.__version__)", "`pip install opencv-python-headless`", needed=True),
-    Library("safetensors", "import safetensors; print(safetensors.__version__)", "`pip install safetensors`", True),
-    Library("PyTorch", _TORCH, "`pip install torch`; on a Jetson NVIDIA's own wheel"),
+    Library("safetensors", "import safetensors; print(safetensors.__version__)", BRINGS["safetensors"], True),
+    Library("PyTorch", _TORCH, BRINGS["torch"]),
     Library(
         "ONNX Runtime",
         "import onnxruntime as o; print(o.__version__, ', '.join(o.get_available_providers()))",
         "`pip install onnx onnxruntime`",
     ),
-    Library("ONNX", "import onnx; print(onnx.__version__)", "`pip install onnx`: engines and ONNX models need it"),
+    Library("ONNX", "import onnx; print(onnx.__version__)", f"{BRINGS['onnx']}: engines and ONNX models need it"),
     Library(
         "TensorRT",
         "import tensorrt; print(tensorrt.__version__)",
-        "only for serving on an NVIDIA GPU: `apt install python3-libnvinfer` on a Jetson, else `pip install tensorrt`",
+        f"only for serving on an NVIDIA GPU: {BRINGS['tensorrt']}",
     ),
     Library(
         "TensorRT-RTX",
         "import tensorrt_rtx; print(tensorrt_rtx.__version__)",
-        "only for GeForce RTX, or to try engine builds without a GPU: `pip install tensorrt_rtx`",
+        f"only for GeForce RTX, or to try engine builds without a GPU: {BRINGS['tensorrt_rtx']}",
     ),
     Library(
         "Simulated world",
         "import embreex, trimesh; print('trimesh', trimesh.__version__, 'with Embree')",
-        "only for camera:=sim, the demo and `asymformer render`: `pip install trimesh embreex` (x86_64)",
+        f"only for camera:=sim, the demo and `asymformer render`: {BRINGS['trimesh']}",
     ),
-    Library("ROS 2", _ROS, "source /opt/ros/DISTRO/setup.bash, or `pip install asymformer_ros[ros]`"),
+    Library("ROS 2", _ROS, BRINGS["rclpy"]),
     Library(
         "Messages",
         "from asymformer_ros.msg import SegmentationSummary as s; print('asymformer_ros/' + s.__name__)",

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output.exists() and not args.output.is_dir():
         raise ConfigurationError(f"--output {args.output} is a file: give a folder for the report")
-    bar = progress_bar("evaluate")
+    bar = progress_bar()
     data = open_data_set(args.data, args.split)
     count = min(len(data), args.limit or len(data))
     with closing(_open_backend(args)) as backend, bar(range(count), backend.name, unit="frame") as frames:

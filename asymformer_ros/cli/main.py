@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 
 from asymformer_ros import __version__
@@ -23,6 +25,7 @@ from asymformer_ros.cli import (
     weights,
 )
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.optional import BRINGS, missing_error
 from asymformer_ros.signals import handling
 
 SUBCOMMANDS = (
@@ -38,19 +41,6 @@ SUBCOMMANDS = (
     untrained,
     weights,
 )
-
-OPTIONAL = {
-    "torch": "torch",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "trimesh": "sim",
-    "embreex": "sim",
-    "tqdm": "evaluate",
-    "matplotlib": "evaluate",
-    "h5py": "nyuv2",
-    "scipy": "nyuv2",
-}
-"""Libraries that not every installation has, nor every subcommand needs, and the extra that brings each."""
 
 INTERRUPTED = 130
 
@@ -72,19 +62,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     try:
-        with handling(_end, signal.SIGTERM):
+        with handling(_end, signal.SIGTERM), _log_to_stderr():
             return int(args.run(args))
     except AsymformerError as error:
-        print(f"asymformer: {error}", file=sys.stderr)
-        return 1
+        return _refuse(error)
     except ModuleNotFoundError as error:
-        if error.name not in OPTIONAL:
+        if error.name not in BRINGS:
             raise
-        hint = f"`pip install {error.name}` (the extra `{OPTIONAL[error.name]}`)"
-        print(f"asymformer: this needs {error.name}, which is not installed here: {hint}", file=sys.stderr)
-        return 1
+        return _refuse(missing_error([error.name], "this"))
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _refuse(error: AsymformerError) -> int:
+    print(f"asymformer: {error}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Print what the package logs, from INFO on, one line each, for the time of a command."""
+    logger, handler = logging.getLogger("asymformer_ros"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("asymformer: %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.optional import importing
 
 if TYPE_CHECKING:
     from asymformer_ros.models.bundle import ModelBundle
@@ -26,18 +26,10 @@ def image_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def progress_bar(extra: str) -> Callable[..., Any]:
-    """tqdm's class, which updates a terminal often and a log seldom.
-
-    Raises ConfigurationError, which names the extra that has it, where it is not installed.
-    """
-    try:
+def progress_bar() -> Callable[..., Any]:
+    """tqdm's class, which updates a terminal often and a log seldom. Raises DependencyError where it is missing."""
+    with importing("tqdm", "the progress bar"):
         from tqdm import tqdm
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the progress bar needs tqdm, which cannot be imported here ({error}): "
-            f"install it with `pip install 'asymformer_ros[{extra}]'`"
-        ) from error
     return partial(tqdm, mininterval=0.1 if sys.stderr.isatty() else 10.0)
 
 

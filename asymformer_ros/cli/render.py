@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     intrinsics = Intrinsics.typical(width, height)
     workers = args.workers or len(os.sched_getaffinity(0))
     catalog = Catalog.open(args.furniture) if args.furniture else None
-    bar = progress_bar("sim")
+    bar = progress_bar()
     with PngWriter(args.folder, intrinsics, label_set("nyuv2_40")) as writer:
         frames = render_frames(plan, intrinsics, workers, catalog)
         for frame in bar(frames, total=args.frames + test_frames, unit="frame"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import Subparsers, describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.optional import require
 
 if TYPE_CHECKING:
     from asymformer_ros.network import AsymFormer
@@ -62,7 +62,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises AsymformerError, as `train` does."""
-    _require_libraries()
+    require("training", *_NEEDED)
     from asymformer_ros.inference.torch import choose_device
     from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.training.plan import Plan, Resources
@@ -83,14 +83,6 @@ def run(args: argparse.Namespace) -> int:
     if train(plan, _network(args, classes), splits, args.output, resources):
         print(describe_written(args.output / MODEL, ModelBundle.load(args.output / MODEL)))
     return 0
-
-
-def _require_libraries() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f"training needs {', '.join(missing)}, not installed here: pip install 'asymformer_ros[train]'"
-        )
 
 
 def _open(args: argparse.Namespace) -> tuple[ClassMap, tuple[Frames, Frames]]:

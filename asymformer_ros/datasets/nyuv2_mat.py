@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets.labelled import LabelledFrame
-from asymformer_ros.errors import ConfigurationError, FrameError
+from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.depth import metres_from_float
 from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
 from asymformer_ros.models.labels import LabelSet, label_set
+from asymformer_ros.optional import importing
 
 MAT_FILE = "nyu_depth_v2_labeled.mat"
 SPLITS_FILE = "splits.mat"
@@ -29,7 +30,7 @@ _ARRAYS = {"images": 4, "depths": 3, "labels": 3}  # name to number of dimension
 class Nyuv2MatDataSet:
     """One split of a folder with the three files.
 
-    Raises FrameError where one is missing or cannot be read, ConfigurationError where h5py or scipy is not installed.
+    Raises FrameError where one is missing or cannot be read, DependencyError where h5py or scipy is not installed.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -68,10 +69,8 @@ class Nyuv2MatDataSet:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """An h5py.File."""
-    try:
+    with importing("h5py", f"'{path}'"):
         import h5py
-    except ImportError as error:
-        raise _needs("h5py", path) from error
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -81,11 +80,9 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _matlab(path: Path, variable: str) -> NDArray[Any]:
     """One variable of a file of MATLAB 5."""
-    try:
+    with importing("scipy", f"'{path}'"):
         from scipy.io import loadmat
         from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise _needs("scipy", path) from error
     try:
         with path.open("rb") as file:
             return loadmat(file, variable_names=[variable])[variable]
@@ -93,9 +90,3 @@ def _matlab(path: Path, variable: str) -> NDArray[Any]:
         raise FrameError(f"'{path}' holds no {variable}: expected the file of the data set's authors") from None
     except (OSError, ValueError, MatReadError) as error:
         raise FrameError(f"'{path}' cannot be read: {error}; it belongs beside '{MAT_FILE}'") from error
-
-
-def _needs(package: str, path: Path) -> ConfigurationError:
-    return ConfigurationError(
-        f"'{path}' needs the package {package}: install it with `pip install 'asymformer_ros[nyuv2]'`"
-    )

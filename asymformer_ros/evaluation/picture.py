@@ -7,17 +7,12 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.optional import importing
 
-try:
+with importing("matplotlib", "an evaluation report"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-except ImportError as error:  # pragma: no cover - needs an environment without Matplotlib
-    raise ConfigurationError(
-        f"an evaluation report needs Matplotlib, which cannot be imported here ({error}): "
-        "install it with `pip install 'asymformer_ros[evaluate]'`"
-    ) from error
 
 _INCHES_PER_CLASS = 0.22
 _INCHES_BESIDE = 2.5

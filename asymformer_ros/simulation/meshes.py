@@ -9,16 +9,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.optional import importing
 from asymformer_ros.simulation.materials import Material
 
-try:
+with importing("trimesh", "the simulated world"):
     import trimesh
-except ImportError as error:  # pragma: no cover - needs an environment without trimesh
-    raise ConfigurationError(
-        f"the simulated world needs trimesh, which cannot be imported here ({error}): "
-        "install it with `pip install trimesh embreex`"
-    ) from error
 
 Vector = tuple[float, float, float]
 

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.optional import importing
 from asymformer_ros.simulation.materials import PATTERNS
 from asymformer_ros.simulation.meshes import Part, Vector
 
-try:
+with importing("embreex", "the simulated world"):
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
-except ImportError as error:  # pragma: no cover - needs an environment without Embree
-    raise ConfigurationError(
-        f"the simulated world needs Embree, which cannot be imported here ({error}): install it with "
-        "`pip install trimesh embreex` (x86_64 only), or use a recording or a camera"
-    ) from error
 
 _Floats = NDArray[np.float32]
 
