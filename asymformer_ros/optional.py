@@ -49,7 +49,7 @@ def importing(library: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != library:
+        if installed(library):
             raise _broken(library, purpose, error) from error
         raise missing_error([library], purpose) from error
     except Exception as error:  # a library that fails to load raises what it likes: OSError, RuntimeError ...
