@@ -1,4 +1,4 @@
-"""What all tests use: the markers' conditions, the shared data, an ament index and a ROS domain of their own."""
+"""What all tests use: the markers' conditions, recordings, an ament index and a ROS domain of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
+NOT_OURS = ROOT.parent / "shared" / "data"
+"""Recordings and label files of others, which may be tested with here and not passed on."""
 
 # Before rclpy is imported: another run on this machine, or a robot on this network, must not join in.
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
@@ -40,9 +41,34 @@ def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def not_ours(name: str) -> Path:
+    """A folder of others' data; skips the test where it is not beside the repository."""
+    if not (NOT_OURS / name).is_dir():
+        pytest.skip(f"../shared/data/{name} is not ours to pass on")
+    return NOT_OURS / name
+
+
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of data that is too large, or not ours, to be in the repository."""
-    if not SHARED.is_dir():
-        pytest.skip(f"needs the data folder {SHARED.name}/ beside the repository")
-    return SHARED
+def rendered() -> Path:
+    """A recording of four frames, 640x480: the package's own."""
+    (folder,) = (ROOT / "asymformer_ros").rglob("golden_frames")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kitchen() -> Path:
+    """A recording of 90 frames of a real camera, 640x480."""
+    return not_ours("kitchen_sequence")
+
+
+@pytest.fixture(scope="session", params=["rendered", "kitchen"])
+def recording(request: pytest.FixtureRequest) -> Path:
+    """One recording after the other."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nyuv2_labels() -> Path:
+    """The class names and the split of NYUv2, as its authors publish them."""
+    return not_ours("nyuv2_labels")

@@ -7,16 +7,14 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-KEYS_FILE = SHARED / "model" / "state_dict_keys.json"
-GOLDEN_FILE = SHARED / "model" / "golden_64x96.npz"
-
-needs_keys = pytest.mark.skipif(not KEYS_FILE.exists(), reason="the published key list (../shared/model) is not here")
-needs_golden = pytest.mark.skipif(not GOLDEN_FILE.exists(), reason="the golden values (../shared/model) are not here")
+DATA = Path(__file__).resolve().parent / "data"
+KEYS_FILE = DATA / "state_dict_keys.json"
+"""Key and shape of each tensor of the published layout, 40 classes."""
+GOLDEN_FILE = DATA / "golden_64x96.npz"
+"""Inputs of 64x96, and the logits and the maps of each stage that the published implementation answers."""
 
 
 def published_shapes(num_classes: int = 40) -> dict[str, tuple[int, ...]]:

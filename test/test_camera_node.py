@@ -335,11 +335,8 @@ def test_stamps_follow_simulated_time(start: Any) -> None:
     assert all(100 <= message.header.stamp.sec < 1000 for message in run.rgb)
 
 
-def test_a_whole_camera_image_arrives_through_the_package_s_profile(start: Any, shared: Path) -> None:
-    folder = shared / "data" / "kitchen_sequence"
-    if not folder.is_dir():
-        pytest.skip("needs data/kitchen_sequence")
-    run = start("source:=folder", f"folder:={folder}")
+def test_a_whole_camera_image_arrives_through_the_package_s_profile(start: Any, rendered: Path) -> None:
+    run = start("source:=folder", f"folder:={rendered}")
     run.wait_for(5)
     assert (run.rgb[0].width, run.rgb[0].height) == (640, 480)
     assert run.info[0].k[0] == 585

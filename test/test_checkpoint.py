@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import needs_keys, published_state
+from golden import published_state
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -77,7 +77,6 @@ def assert_same(network: AsymFormer, expected: State, tolerance: float = 0.0) ->
         torch.testing.assert_close(got[key], value, atol=tolerance, rtol=tolerance)
 
 
-@needs_keys
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_published_layout_loads(layout: str, state: State, tmp_path: Path) -> None:
     torch.save(LAYOUTS[layout](state), tmp_path / "weights.pth")
@@ -86,25 +85,21 @@ def test_every_published_layout_loads(layout: str, state: State, tmp_path: Path)
     assert_same(network, translate_published(state), 1e-3 if layout == "in half precision" else 0.0)
 
 
-@needs_keys
 def test_the_old_file_format_of_pytorch_loads(state: State, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "weights.pt", _use_new_zipfile_serialization=False)
     assert_same(load_checkpoint(tmp_path / "weights.pt"), translate_published(state))
 
 
-@needs_keys
 def test_published_tensors_in_safetensors_load(state: State, tmp_path: Path) -> None:
     save_file(state, tmp_path / "weights.safetensors")
     assert_same(load_checkpoint(tmp_path / "weights.safetensors"), translate_published(state))
 
 
-@needs_keys
 def test_the_number_of_classes_is_read_from_the_file(tmp_path: Path) -> None:
     torch.save(published_state(num_classes=37), tmp_path / "weights.pth")
     assert load_checkpoint(tmp_path / "weights.pth").config.num_classes == 37
 
 
-@needs_keys
 def test_translation_uses_every_key_and_no_other(state: State) -> None:
     with torch.device("meta"):
         expected = {key: value.shape for key, value in AsymFormer().state_dict().items()}
@@ -146,7 +141,6 @@ BROKEN: dict[str, tuple[Callable[[State], object], str]] = {
 }
 
 
-@needs_keys
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_checkpoint_that_does_not_fit_is_refused_by_name(what: str, state: State, tmp_path: Path) -> None:
     change, message = BROKEN[what]

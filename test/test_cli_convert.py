@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import needs_keys, published_state
+from golden import published_state
 
 from asymformer_ros import __version__
 from asymformer_ros.cli import untrained
@@ -21,7 +21,6 @@ from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import SMALL, load_checkpoint
 
 
-@needs_keys
 def test_a_checkpoint_becomes_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint, path = tmp_path / "nyu.pth", tmp_path / "nyu.safetensors"
     torch.save({"model": published_state()}, checkpoint)
@@ -38,7 +37,6 @@ def test_a_checkpoint_becomes_a_bundle(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"sha256 {bundle.sha256[:12]}" in out
 
 
-@needs_keys
 def test_the_options_of_convert_are_in_the_bundle(tmp_path: Path) -> None:
     checkpoint, path = tmp_path / "sun.pth", tmp_path / "sun.safetensors"
     torch.save(published_state(num_classes=37), checkpoint)
@@ -50,7 +48,6 @@ def test_the_options_of_convert_are_in_the_bundle(tmp_path: Path) -> None:
     assert path.stat().st_size < 70e6
 
 
-@needs_keys
 def test_another_number_of_classes_is_one_line_and_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(published_state(num_classes=37), tmp_path / "sun.pth")
     arguments = ["convert", str(tmp_path / "sun.pth"), str(tmp_path / "out.safetensors"), "--label-set", "nyuv2_40"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="checkpoints are PyTorch's")
-from golden import needs_keys, published_state
+from golden import published_state
 
 from asymformer_ros.cli import weights as command
 from asymformer_ros.cli.main import main
@@ -60,7 +60,6 @@ def test_the_list_says_what_is_known_and_what_is_here(data: Path, capsys: pytest
     assert capsys.readouterr().out.splitlines()[-1].strip() == str(NYUV2.bundle)
 
 
-@needs_keys
 def test_a_downloaded_checkpoint_becomes_a_model_with_a_name(
     data: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +80,6 @@ def test_a_downloaded_checkpoint_becomes_a_model_with_a_name(
     assert f"nyuv2 is here already: {NYUV2.bundle}" in capsys.readouterr().out
 
 
-@needs_keys
 def test_a_file_that_was_downloaded_by_hand_is_taken_and_left_where_it_is(checkpoint: Path) -> None:
     assert main(["weights", "download", "nyuv2", "--from", str(checkpoint)]) == 0
     assert checkpoint.is_file()
@@ -106,7 +104,6 @@ def test_what_is_no_checkpoint_is_one_line_and_leaves_nothing(
     assert list(data.iterdir()) == []
 
 
-@needs_keys
 def test_a_checkpoint_of_other_classes_is_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,17 +62,14 @@ def test_frames_are_turned_upright_and_counted_from_1(folder: Path) -> None:
     assert [train.frame.rgb[0, 0, 0] for train in open_data_set(folder, "train")] == [1, 3]
 
 
-def test_the_real_split_and_classes_are_read(tmp_path: Path, shared: Path) -> None:
-    labels = shared / "data/nyuv2_labels"
-    if not labels.is_dir():
-        pytest.skip("needs data/nyuv2_labels")
+def test_the_real_split_and_classes_are_read(tmp_path: Path, nyuv2_labels: Path) -> None:
     write_mat(tmp_path, 1449)
     for name in (SPLITS_FILE, CLASSES_FILE):
-        (tmp_path / name).symlink_to(labels / name)
+        (tmp_path / name).symlink_to(nyuv2_labels / name)
     train, test = open_data_set(tmp_path, "train"), open_data_set(tmp_path, "test")
     assert (len(train), len(test)) == (795, 654)
     assert [round(float(train[index].frame.depth[0, 0])) for index in (0, 794)] == [3, 1440]
-    mapping = scipy_io.loadmat(labels / CLASSES_FILE)
+    mapping = scipy_io.loadmat(nyuv2_labels / CLASSES_FILE)
     names = [str(name[0]).replace(" ", "_") for name in mapping["className"].ravel()]
     names[names.index("refridgerator")] = "refrigerator"
     assert tuple(names) == label_set("nyuv2_40").names

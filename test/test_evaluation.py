@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -124,20 +122,9 @@ def test_nothing_labelled_has_no_score() -> None:
         matrix_of([255, 255], [0, 1]).scores()
 
 
-def real_label_maps(shared: Path) -> Iterator[np.ndarray]:
-    """Each 20th of NYUv2's test label maps of 13 classes."""
-    archive = shared / "data/nyuv2_labels/nyuv2_test_labels_13class.tar.gz"
-    if not archive.exists():
-        pytest.skip("needs data/nyuv2_labels")
-    with tarfile.open(archive) as tar:
-        for member in tar.getmembers()[::20]:
-            data = np.frombuffer(tar.extractfile(member).read(), np.uint8)  # type: ignore[union-attr]
-            yield labels_from_one(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), 13)
-
-
-def test_real_label_maps_agree_with_themselves_and_not_with_their_mirror_images(shared: Path) -> None:
-    perfect, mirrored = ConfusionMatrix(13), ConfusionMatrix(13)
-    maps = list(real_label_maps(shared))
+def test_label_maps_agree_with_themselves_and_not_with_their_mirror_images() -> None:
+    rng, perfect, mirrored = np.random.default_rng(0), ConfusionMatrix(13), ConfusionMatrix(13)
+    maps = [np.kron(labels_from_one(rng.integers(0, 14, (6, 8)), 13), np.ones((80, 80), np.uint8)) for _ in range(30)]
     for labels in maps:
         perfect.add(labels, labels)
         mirrored.add(labels, np.ascontiguousarray(labels[:, ::-1]))
@@ -145,7 +132,7 @@ def test_real_label_maps_agree_with_themselves_and_not_with_their_mirror_images(
     assert scores.mean_iou == scores.mean_iou_present == scores.mean_accuracy == scores.pixel_accuracy == 1
     assert scores.class_iou == (1.0,) * 13
     assert perfect.counts.sum() == sum((labels != UNLABELLED).sum() for labels in maps)
-    assert 0.1 < mirrored.scores().mean_iou < 0.6
+    assert 0 < mirrored.scores().mean_iou < 0.1
 
 
 class TruthBackend:

@@ -11,14 +11,14 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="export needs onnx")
 pytest.importorskip("onnxruntime", reason="the exported files are run with ONNX Runtime")
 torch = pytest.importorskip("torch", reason="export needs PyTorch")
-from golden import needs_keys, published_state
+from golden import published_state
 
 from asymformer_ros.cli.main import main
 from asymformer_ros.engine.export import ExportOptions, export_model, write_model
+from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.frames.frame import RgbdFrame
-from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
@@ -168,14 +168,12 @@ def test_outputs_have_two_forms() -> None:
         ExportOptions(outputs="masks")
 
 
-def agreement_on_real_frames(bundle: ModelBundle, folder: Path, indices: tuple[int, ...]) -> float:
+def agreement(bundle: ModelBundle, folder: Path, count: int) -> float:
     """Share of pixels with the same label; holds the logits to 1e-3 on the way."""
-    if not folder.is_dir():
-        pytest.skip("the recorded kitchen (../shared/data) is not here")
     session = GraphSession(export_model(bundle, ExportOptions(outputs="logits")))
-    recording, same = RgbdRecording(folder), []
-    for index in indices:
-        frame = RgbdFrame(*resize_frame(recording[index], bundle.card.input_size))
+    same = []
+    for recorded in sample_frames(folder, count):
+        frame = RgbdFrame(*resize_frame(recorded, bundle.card.input_size))
         (logits,) = session.run(None, {"rgb": frame.rgb[None], "depth": depth_bytes(frame.depth)[None]})
         expected = torch_logits(bundle, frame)
         np.testing.assert_allclose(logits[0], expected, atol=1e-3)
@@ -183,19 +181,18 @@ def agreement_on_real_frames(bundle: ModelBundle, folder: Path, indices: tuple[i
     return float(np.mean(same))
 
 
-def test_a_small_network_agrees_on_real_frames(shared: Path) -> None:
+def test_a_small_network_agrees(recording: Path) -> None:
     torch.manual_seed(5)
     network = AsymFormer(SMALL)
     for tensor in network.parameters():
         tensor.data.add_(torch.randn_like(tensor) * 0.05)  # away from an untrained network's near-ties
     bundle = ModelBundle(small_bundle((256, 320)).card, network)
-    assert agreement_on_real_frames(bundle, shared / "data" / "kitchen_sequence", (0, 40, 80)) >= 0.999
+    assert agreement(bundle, recording, 3) >= 0.999
 
 
-@needs_keys
 @pytest.mark.slow
-def test_the_published_network_agrees_on_real_frames(shared: Path) -> None:
+def test_the_published_network_agrees(rendered: Path) -> None:
     network = AsymFormer()
     network.load_state_dict(translate_published(published_state()))
     bundle = ModelBundle(small_bundle((480, 640)).card, network)
-    assert agreement_on_real_frames(bundle, shared / "data" / "kitchen_sequence", (0, 45)) >= 0.999
+    assert agreement(bundle, rendered, 2) >= 0.999

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from golden import GOLDEN_FILE, needs_golden, published_state
+from golden import GOLDEN_FILE, published_state
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError
@@ -52,7 +52,6 @@ def tiny_inputs(batch: int = 1, height: int = 64, width: int = 96) -> tuple[torc
     )
 
 
-@needs_golden
 def test_logits_are_the_published_networks(network: AsymFormer, golden: dict[str, NDArray[np.float32]]) -> None:
     with torch.inference_mode():
         logits = network(torch.from_numpy(golden["rgb"]), torch.from_numpy(golden["depth"]))
@@ -60,7 +59,6 @@ def test_logits_are_the_published_networks(network: AsymFormer, golden: dict[str
     assert relative_error(logits, golden["logits"]) < TOLERANCE
 
 
-@needs_golden
 def test_every_stage_is_the_published_networks(network: AsymFormer, golden: dict[str, NDArray[np.float32]]) -> None:
     with torch.inference_mode():
         maps = network.features(torch.from_numpy(golden["rgb"]), torch.from_numpy(golden["depth"]))
@@ -69,7 +67,6 @@ def test_every_stage_is_the_published_networks(network: AsymFormer, golden: dict
         assert relative_error(fused, golden[f"stage{index}_fused"]) < TOLERANCE
 
 
-@needs_golden
 def test_each_frame_of_a_batch_is_answered_alone(network: AsymFormer, golden: dict[str, NDArray[np.float32]]) -> None:
     rgb, depth = torch.from_numpy(golden["rgb"]), torch.from_numpy(golden["depth"])
     with torch.inference_mode():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from golden import GOLDEN_FILE, needs_golden, published_state
+from golden import GOLDEN_FILE, published_state
 from torch import nn
 
 from asymformer_ros.network import SMALL, AsymFormer
@@ -14,7 +14,6 @@ from asymformer_ros.network.deploy import fold
 from asymformer_ros.network.published import translate_published
 
 
-@needs_golden
 def test_the_folded_network_answers_as_the_published_one_does() -> None:
     golden = dict(np.load(GOLDEN_FILE))
     network = AsymFormer()

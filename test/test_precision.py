@@ -11,7 +11,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="precision reads ONNX graphs")
 pytest.importorskip("onnxruntime", reason="precision runs ONNX graphs")
 torch = pytest.importorskip("torch", reason="only PyTorch can export a model to look at")
-from golden import needs_keys, published_state
+from golden import published_state
 from half_rounding import rounded_to_half
 from onnx import TensorProto
 
@@ -20,6 +20,7 @@ from asymformer_ros.engine.export import export_model
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.engine.source import analyse_frames
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.backend import open_backend
 from asymformer_ros.models.bundle import ModelBundle
@@ -264,50 +265,45 @@ def open_rounded(mixed: object) -> object:
     return GraphSession(rounded_to_half(mixed), optimized=False)
 
 
-def agreement_in_mixed_precision(bundle: ModelBundle, folder: Path, indices: tuple[int, ...]) -> list[float]:
+def agreement_in_mixed_precision(bundle: ModelBundle, folder: Path, count: int) -> list[float]:
     """Share of pixels with the label of FP32, in the worst frame: by ONNX Runtime, and rounded as a GPU does."""
-    if not folder.is_dir():
-        pytest.skip("the recorded kitchen (../shared/data) is not here")
-    from asymformer_ros.frames.recording import RgbdRecording
-
-    recording, model = RgbdRecording(folder), export_model(bundle)
+    frames, model = list(sample_frames(folder, count)), export_model(bundle)
     description = describe(model, Path("model.onnx"), "")
-    report = analyse_frames(model, description, [recording[indices[0]]], "kitchen")
-    mixed = to_mixed(model, report.fp32_layers)
+    mixed = to_mixed(model, analyse_frames(model, description, frames[:1], "the first").fp32_layers)
     exact, sessions = GraphSession(model), (GraphSession(mixed), open_rounded(mixed))
     worst = [1.0, 1.0]
-    for index in indices:
-        feeds = description.feeds(*resize_frame(recording[index], bundle.card.input_size))
+    for frame in frames:
+        feeds = description.feeds(*resize_frame(frame, bundle.card.input_size))
         (labels,) = exact.run(["labels"], feeds)
         for at, session in enumerate(sessions):
             worst[at] = min(worst[at], float((session.run(["labels"], feeds)[0] == labels).mean()))
-
     return worst
 
 
-def test_mixed_precision_of_a_small_network_agrees_on_real_frames(shared: Path) -> None:
+def test_mixed_precision_of_a_small_network_agrees(recording: Path) -> None:
     torch.manual_seed(5)
     bundle = small_bundle((256, 320))
     for tensor in bundle.network.parameters():
         tensor.data.add_(torch.randn_like(tensor) * 0.05)  # away from an untrained network's near-ties
-    worst = agreement_in_mixed_precision(bundle, shared / "data" / "kitchen_sequence", (0, 45, 89))
+    worst = agreement_in_mixed_precision(bundle, recording, 3)
     assert min(worst) >= 0.995
 
 
-@needs_keys
 @pytest.mark.slow
-def test_mixed_precision_of_the_published_network_agrees_on_real_frames(shared: Path) -> None:
+def test_mixed_precision_of_the_published_network_agrees(rendered: Path) -> None:
     network = AsymFormer()
     network.load_state_dict(translate_published(published_state()))
     bundle = ModelBundle(small_bundle((480, 640)).card, network)
-    worst = agreement_in_mixed_precision(bundle, shared / "data" / "kitchen_sequence", (0, 60))
+    worst = agreement_in_mixed_precision(bundle, rendered, 2)
     assert min(worst) >= 0.995
 
 
-def test_frames_are_spread_over_the_recording(shared: Path) -> None:
-    frames = list(sample_frames(shared / "data" / "kitchen_sequence", 2))
-    assert len(frames) == 2
-    assert not np.array_equal(frames[0].rgb, frames[1].rgb)
+def test_frames_are_spread_over_the_recording(rendered: Path) -> None:
+    recording = RgbdRecording(rendered)
+    frames = list(sample_frames(rendered, 2))
+    assert [np.array_equal(frame.rgb, recording[at].rgb) for frame, at in zip(frames, (0, 3), strict=True)] == [
+        True
+    ] * 2
     simulated = list(sample_frames(None, 3))
     assert all(frame.size == (480, 640) and np.isnan(frame.depth).any() for frame in simulated)
     assert not np.array_equal(simulated[0].rgb, simulated[1].rgb)

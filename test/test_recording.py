@@ -166,11 +166,8 @@ def test_a_recorded_camera_ends_or_loops(folder: Path) -> None:
     np.testing.assert_array_equal(looping.frame(4).depth, looping.recording.raw(1).depth)
 
 
-def test_a_real_kinect_sequence_is_read(shared: Path) -> None:
-    folder = shared / "data" / "kitchen_sequence"
-    if not folder.is_dir():
-        pytest.skip("needs data/kitchen_sequence")
-    recording = RgbdRecording(folder)
+def test_a_real_kinect_sequence_is_read(kitchen: Path) -> None:
+    recording = RgbdRecording(kitchen)
     frame = recording[0]
     assert len(recording) == 90
     assert frame.size == (480, 640)

@@ -1,4 +1,4 @@
-"""The recorded kitchen, published by one process at camera rate and segmented by another, over DDS."""
+"""A recording, published by one process at camera rate and segmented by another, over DDS."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.ros
 @pytest.mark.slow
 def test_a_camera_faster_than_the_network_is_segmented_frame_by_frame_and_memory_stays(
-    shared: Path, tmp_path: Path
+    rendered: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.json"
-    command = [sys.executable, "benchmarks/stream.py", str(shared / "data/kitchen_sequence")]
+    command = [sys.executable, "benchmarks/stream.py", str(rendered)]
     options = ["--seconds", "20", "--rate", "30", "--model", "untrained", "--json", str(report)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
-from golden import needs_keys, published_state
+from golden import published_state
 from safetensors.torch import save_file
 from torch import Tensor
 from training_data import SHAPES, TINY
@@ -201,7 +201,6 @@ def test_rows_of_classes_that_both_know_are_taken_and_others_start_anew(tmp_path
     )
 
 
-@needs_keys
 def test_a_published_checkpoint_is_known_by_its_number_of_classes(tmp_path: Path) -> None:
     state = published_state()
     torch.save(state, tmp_path / "published.pth")
@@ -213,7 +212,6 @@ def test_a_published_checkpoint_is_known_by_its_number_of_classes(tmp_path: Path
     assert "knows 40 classes: the class layer keeps 10 of the 13" in lines[0]
 
 
-@needs_keys
 def test_a_published_checkpoint_of_unknown_classes_is_to_be_converted(tmp_path: Path) -> None:
     torch.save(published_state(num_classes=5), tmp_path / "published.pth")
     with pytest.raises(ConfigurationError, match="has 5 classes, and which is not known: .* `asymformer convert`"):
