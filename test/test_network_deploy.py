@@ -8,7 +8,7 @@ import torch
 from golden import GOLDEN_FILE, published_state
 from torch import nn
 
-from asymformer_ros.network import SMALL, AsymFormer
+from asymformer_ros.network import ROOMS, SMALL, AsymFormer, AsymFormerConfig
 from asymformer_ros.network.convnext import LayerScale
 from asymformer_ros.network.deploy import fold
 from asymformer_ros.network.published import translate_published
@@ -34,9 +34,9 @@ def trained_like(network: AsymFormer) -> AsymFormer:
     return network
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_a_narrower_network_folds_too(batch: int) -> None:
-    network = trained_like(AsymFormer(SMALL))
+@pytest.mark.parametrize(("config", "batch"), [(SMALL, 1), (SMALL, 2), (ROOMS, 1)])
+def test_other_networks_fold_too(config: AsymFormerConfig, batch: int) -> None:
+    network = trained_like(AsymFormer(config))
     rgb, depth = torch.randn(batch, 3, 64, 96), torch.randn(batch, 1, 64, 96)
     folded = fold(network)
     with torch.inference_mode():
@@ -54,6 +54,7 @@ def test_folding_leaves_the_network_as_it_was() -> None:
         assert torch.equal(value, before[key]), key
 
 
-def test_no_batch_normalisation_and_no_layer_scale_is_left() -> None:
-    left = [name for name, m in fold(AsymFormer(SMALL)).named_modules() if isinstance(m, nn.BatchNorm2d | LayerScale)]
+@pytest.mark.parametrize("config", [SMALL, ROOMS])
+def test_no_batch_normalisation_and_no_layer_scale_is_left(config: AsymFormerConfig) -> None:
+    left = [name for name, m in fold(AsymFormer(config)).named_modules() if isinstance(m, nn.BatchNorm2d | LayerScale)]
     assert left == []

@@ -11,11 +11,14 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.network.convnext import ConvNeXtStage
 from asymformer_ros.network.decoder import Decoder, resize
+from asymformer_ros.network.efficientnet import EfficientNetStage, stage_blocks, stage_widths
 from asymformer_ros.network.fusion import Fusion
 from asymformer_ros.network.mix_transformer import MixTransformerStage
 
 STRIDE = 32
 """Height and width of the input are multiples of this."""
+
+CONVNEXT = "convnext"
 
 FourInts = tuple[int, int, int, int]
 
@@ -25,7 +28,8 @@ class AsymFormerConfig:
     """Widths and depths of an AsymFormer; the defaults are the published network (ConvNeXt-Tiny and MiT-B0).
 
     Each tuple has one value per stage, of stride 4, 8, 16 and 32. `reductions` say how many times smaller, on each
-    side, the map is from which the depth branch's attention takes keys and values.
+    side, the map is from which the depth branch's attention takes keys and values. rgb_backbone: `convnext`, or an
+    EfficientNet-Lite, `efficientnet-lite0` to `-lite2`, whose name fixes rgb_widths and rgb_blocks.
     Raises ConfigurationError where no network can have these values.
     """
 
@@ -37,6 +41,7 @@ class AsymFormerConfig:
     depth_heads: FourInts = (1, 2, 5, 8)
     depth_reductions: FourInts = (8, 4, 2, 1)
     decoder_width: int = 256
+    rgb_backbone: str = CONVNEXT
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_classes <= UNLABELLED:
@@ -47,8 +52,18 @@ class AsymFormerConfig:
             values = getattr(self, name)
             if len(values) != 4 or min(values) < 1:
                 raise ConfigurationError(f"{name} needs four values of at least 1, one per stage, got {values}")
+        if self.rgb_backbone != CONVNEXT:
+            self._check_efficientnet()
         for stage in range(4):
             self._check_stage(stage)
+
+    def _check_efficientnet(self) -> None:
+        widths, blocks = stage_widths(self.rgb_backbone), stage_blocks(self.rgb_backbone)
+        if (self.rgb_widths, self.rgb_blocks) != (widths, blocks):
+            raise ConfigurationError(
+                f"{self.rgb_backbone} has rgb_widths {widths} and rgb_blocks {blocks}, got {self.rgb_widths} and "
+                f"{self.rgb_blocks}"
+            )
 
     def _check_stage(self, stage: int) -> None:
         width, heads, reduction = self.depth_widths[stage], self.depth_heads[stage], self.depth_reductions[stage]
@@ -78,6 +93,16 @@ SMALL = AsymFormerConfig(
 )
 """A network of the same kind for quick trials, small enough to run at 256x320 on a CPU."""
 
+ROOMS = AsymFormerConfig(
+    rgb_backbone="efficientnet-lite2",
+    rgb_widths=(24, 48, 120, 352),
+    rgb_blocks=(4, 3, 8, 6),
+    depth_widths=(16, 32, 96, 160),
+    depth_heads=(1, 2, 3, 5),
+    decoder_width=160,
+)
+"""A network for a CPU whose RGB branch can start from ImageNet weights that are freely licensed: 6.3 M parameters."""
+
 
 class Stage(nn.Module):
     """One stage of both branches and, from the second stage on, their fusion."""
@@ -87,7 +112,11 @@ class Stage(nn.Module):
         first = index == 0
         rgb_in, depth_in = (3, 1) if first else (config.rgb_widths[index - 1], config.depth_widths[index - 1])
         rgb_width, depth_width = config.rgb_widths[index], config.depth_widths[index]
-        self.rgb = ConvNeXtStage(rgb_in, rgb_width, config.rgb_blocks[index], first=first)
+        self.rgb: nn.Module
+        if config.rgb_backbone == CONVNEXT:
+            self.rgb = ConvNeXtStage(rgb_in, rgb_width, config.rgb_blocks[index], first=first)
+        else:
+            self.rgb = EfficientNetStage(config.rgb_backbone, index)
         self.depth = MixTransformerStage(
             depth_in, depth_width, config.depth_blocks[index], config.depth_heads[index], config.depth_reductions[index]
         )

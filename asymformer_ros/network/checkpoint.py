@@ -15,7 +15,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.network.asymformer import AsymFormer, AsymFormerConfig
+from asymformer_ros.network.asymformer import CONVNEXT, AsymFormer, AsymFormerConfig
 from asymformer_ros.network.published import CLASSIFIER_KEY, translate_published
 
 CONFIG_KEY = "config"
@@ -89,7 +89,11 @@ def read_state(path: Path) -> Mapping[str, object]:
 
 
 def config_to_json(config: AsymFormerConfig) -> str:
-    return json.dumps(asdict(config), sort_keys=True)
+    """Without the name of the RGB branch where it is ConvNeXt: so older versions read it, and hashes stay."""
+    fields = asdict(config)
+    if config.rgb_backbone == CONVNEXT:
+        del fields["rgb_backbone"]
+    return json.dumps(fields, sort_keys=True)
 
 
 def config_from_json(path: Path, text: str) -> AsymFormerConfig:

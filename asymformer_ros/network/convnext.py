@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asymformer_ros.network.layers import ChannelLayerNorm
+from asymformer_ros.network.layers import ChannelLayerNorm, DepthwiseConv2d
 
 INITIAL_SCALE = 0.1
 """Where `gamma` starts: the value that CaiT (Touvron et al., 2021, section 2) uses for networks of up to 18 blocks."""
@@ -17,7 +17,7 @@ class ConvNeXtBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(width, width, kernel_size=7, padding=3, groups=width)
+        self.depthwise = DepthwiseConv2d(width, kernel_size=7)
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.expand = nn.Linear(width, 4 * width)
         self.activation = nn.GELU()

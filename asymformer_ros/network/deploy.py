@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from asymformer_ros.network.asymformer import AsymFormer
 from asymformer_ros.network.convnext import ConvNeXtBlock, LayerScale
 from asymformer_ros.network.decoder import Decoder, map_linear, resize
+from asymformer_ros.network.efficientnet import ConvNorm
 from asymformer_ros.network.fusion import Cma, Fusion
 
 
@@ -27,15 +28,16 @@ from asymformer_ros.network.fusion import Cma, Fusion
 def fold(network: AsymFormer) -> AsymFormer:
     """The same function in fewer operations: a copy for inference only, in evaluation mode, with another state dict."""
     folded = copy.deepcopy(network).eval().requires_grad_(False)
-    for module in folded.modules():
+    for module in list(folded.modules()):
         if isinstance(module, ConvNeXtBlock):
             _scale_outputs(module.project, cast(LayerScale, module.scale).gamma)
             module.scale = nn.Identity()
+        elif isinstance(module, ConvNorm):
+            _fold_norm(module.conv, module.norm)
+            del module.norm
         elif isinstance(module, Fusion):
-            conv, norm = cast(nn.Conv2d, module.reduce[0]), cast(nn.BatchNorm2d, module.reduce[1])
-            scale, shift = _affine(norm)
-            _scale_outputs(conv, scale)
-            conv.bias = nn.Parameter(shift, requires_grad=False)
+            conv = cast(nn.Conv2d, module.reduce[0])
+            _fold_norm(conv, cast(nn.BatchNorm2d, module.reduce[1]))
             module.reduce = nn.Sequential(conv)
         elif isinstance(module, Cma):
             _fold_cma(module)
@@ -78,6 +80,13 @@ def _fold_cma(cma: Cma) -> None:
     _scale_outputs(cma.project, scale)
     cma.project.bias.add_(shift)
     cma.depth_norm, cma.rgb_norm, cma.norm = nn.Identity(), nn.Identity(), nn.Identity()
+
+
+def _fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Of a convolution without bias."""
+    scale, shift = _affine(norm)
+    _scale_outputs(conv, scale)
+    conv.bias = nn.Parameter(shift, requires_grad=False)
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

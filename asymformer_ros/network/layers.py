@@ -7,6 +7,10 @@ going from map to tokens and back is a view, so nothing in the network copies to
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -25,3 +29,42 @@ class ChannelLayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A convolution of each channel by itself, padded so that stride 1 keeps the size."""
+
+    def __init__(self, width: int, kernel_size: int, *, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(width, width, kernel_size, stride, kernel_size // 2, groups=width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu")).contiguous(memory_format=torch.channels_last)
+            return _HalfDepthwise.apply(x, self.weight, self.bias, self.stride, self.padding)  # type: ignore[no-untyped-call]
+        return super().forward(x)
+
+
+class _HalfDepthwise(torch.autograd.Function):
+    """Depthwise convolution of half-precision maps whose gradients are made in float32.
+
+    oneDNN's depthwise gradients take up to ten times as long in bfloat16 as in float32.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding, ctx.has_bias = stride, padding, bias is not None
+        half_bias = None if bias is None else bias.to(x.dtype)
+        return F.conv2d(x, weight.to(x.dtype), half_bias, stride, padding, 1, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        maps = [y.float().contiguous(memory_format=torch.channels_last) for y in (gradient, x, weight)]
+        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.has_bias]
+        of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
+            *maps, [len(weight)], ctx.stride, ctx.padding, (1, 1), False, (0, 0), len(weight), wanted
+        )
+        return None if of_x is None else of_x.to(x.dtype), of_weight, of_bias, None, None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asymformer_ros.network.layers import ChannelLayerNorm, to_map, to_tokens
+from asymformer_ros.network.layers import ChannelLayerNorm, DepthwiseConv2d, to_map, to_tokens
 
 
 class EfficientSelfAttention(nn.Module):
@@ -48,7 +48,7 @@ class MixFeedForward(nn.Module):
         super().__init__()
         hidden = 4 * width
         self.expand = nn.Linear(width, hidden)
-        self.depthwise = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden)
+        self.depthwise = DepthwiseConv2d(hidden, kernel_size=3)
         self.activation = nn.GELU()
         self.project = nn.Linear(hidden, width)
 
