@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asymformer_ros.errors import ConfigurationError, FrameError
-from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame, Segmentation
+from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
+from asymformer_ros.frames.images import read_labels, read_rgb, write_png
 from asymformer_ros.frames.summary import class_statistics
 from asymformer_ros.inference.backend import Prediction
 from asymformer_ros.inference.segmenter import Segmenter
@@ -90,7 +95,7 @@ def test_stage_times_are_positive_and_add_up() -> None:
 @pytest.mark.parametrize(
     ("rgb", "depth", "told"),
     [
-        (np.zeros((4, 4)), np.zeros((4, 4), np.float32), r"rgb must be \(H, W, 3\) uint8, got \(4, 4\)"),
+        (np.zeros((4, 4)), np.zeros((4, 4), np.float32), r"rgb must be \(H, W, 3\) uint8 in RGB order, got \(4, 4\)"),
         (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4)), "depth must be .* float32, got .* float64"),
         (np.zeros((4, 6, 3), np.uint8), np.zeros((4, 4), np.float32), "colour is 6x4 but depth is 4x4"),
     ],
@@ -98,6 +103,90 @@ def test_stage_times_are_positive_and_add_up() -> None:
 def test_a_frame_that_exists_is_valid(rgb: np.ndarray, depth: np.ndarray, told: str) -> None:
     with pytest.raises(FrameError, match=told):
         RgbdFrame(rgb, depth)
+
+
+def test_a_call_takes_arrays_and_answers_with_all_there_is() -> None:
+    rgb = np.full((48, 60, 3), 128, dtype=np.uint8)
+    result = Segmenter(QuadrantBackend())(rgb[..., ::-1], np.full((48, 60), 2000, dtype=np.uint16))
+    assert (result.labels.shape, result.confidence.shape) == ((48, 60), (48, 60))  # type: ignore[union-attr]
+    assert [(one.name, one.pixel_fraction, one.nearest_distance) for one in result.classes] == [
+        (name, 0.25, 2.0) for name in label_set("nyuv2_13").names[:4]
+    ]
+
+
+def test_a_call_takes_image_files(tmp_path: Path) -> None:
+    rgb, depth = np.full((48, 60, 3), (200, 0, 9), dtype=np.uint8), np.full((48, 60), 1500, dtype=np.uint16)
+    write_png(tmp_path / "rgb.png", rgb)
+    write_png(tmp_path / "depth.png", depth)
+    with Segmenter(QuadrantBackend()) as segmenter:
+        of_files = segmenter(str(tmp_path / "rgb.png"), tmp_path / "depth.png")
+        of_arrays = segmenter(rgb, np.full((48, 60), 1.5, dtype=np.float32))
+    np.testing.assert_array_equal(of_files.frame.rgb, rgb)
+    np.testing.assert_allclose(of_files.frame.depth, of_arrays.frame.depth)
+    np.testing.assert_array_equal(of_files.labels, of_arrays.labels)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "depth", "told"),
+    [
+        (
+            np.zeros((4, 4, 3), np.float32),
+            np.ones((4, 4), np.uint16),
+            "rgb must be .* RGB order, got .*float32",
+        ),
+        (np.zeros((4, 4, 4), np.uint8), np.ones((4, 4), np.uint16), r"rgb must be .* got \(4, 4, 4\)"),
+        (np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 1500.0), "median of 1500: that is millimetres.*divide by 1000"),
+        (np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.int32), "depth is int32: expected uint16 millimetres or"),
+        (np.zeros((4, 4, 3), np.uint8), np.ones((4, 4, 1), np.uint16), r"depth must be \(H, W\) .* got \(4, 4, 1\)"),
+        (np.zeros((4, 6, 3), np.uint8), np.ones((4, 4), np.uint16), "colour is 6x4 but depth is 4x4: register"),
+        ("absent.png", np.ones((4, 4), np.uint16), "'absent.png' cannot be read"),
+    ],
+)
+def test_what_cannot_be_a_frame_is_refused_with_a_reason(rgb: np.ndarray, depth: np.ndarray, told: str) -> None:
+    with pytest.raises(FrameError, match=told):
+        RgbdFrame.of(rgb, depth)
+
+
+def test_a_colour_file_is_read_as_it_is_stored_whatever_its_exif_orientation_says(tmp_path: Path) -> None:
+    _, data = cv2.imencode(".jpg", np.full((8, 16, 3), 90, np.uint8))
+    turned = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6: a quarter turn
+    app1 = b"\xff\xe1" + (len(turned) + 2).to_bytes(2, "big") + turned
+    (tmp_path / "turned.jpg").write_bytes(data.tobytes()[:2] + app1 + data.tobytes()[2:])
+    assert cv2.imread(str(tmp_path / "turned.jpg")).shape == (16, 8, 3)
+    assert read_rgb(tmp_path / "turned.jpg").shape == (8, 16, 3)
+
+
+def test_far_outliers_and_unknown_depth_are_no_millimetres() -> None:
+    depth = np.full((4, 4), 3.0, np.float64)
+    depth[0], depth[1] = 65535.0, np.nan
+    frame = RgbdFrame.of(np.zeros((4, 4, 3), np.uint8), depth)
+    assert frame.depth.dtype == np.float32
+    assert np.isnan(RgbdFrame.of(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32)).depth).all()
+
+
+def test_the_overlay_shows_the_palette_and_the_legend_names_it() -> None:
+    result = Segmenter(QuadrantBackend())(np.zeros((48, 60, 3), np.uint8), np.ones((48, 60), np.uint16))
+    plain, named = result.overlay(alpha=1.0), result.overlay(alpha=1.0, legend=True)
+    np.testing.assert_array_equal(plain, result.label_set.colorize(result.labels))
+    np.testing.assert_array_equal(named[:48], plain)
+    assert named.shape[0] > 48
+    for color in result.label_set.colors[:4]:
+        assert (named[48:] == color).all(axis=2).any()
+    np.testing.assert_array_equal(result.overlay(alpha=0.0), result.frame.rgb)
+
+
+def test_a_result_is_saved_as_labels_overlay_and_summary(tmp_path: Path) -> None:
+    result = Segmenter(QuadrantBackend())(np.full((48, 60, 3), 51, np.uint8), np.zeros((48, 60), np.uint16))
+    result.save(tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labels.png", "overlay.png", "summary.json"]
+    np.testing.assert_array_equal(read_labels(tmp_path / "out/labels.png"), result.labels)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "out/overlay.png"), result.overlay(legend=True))
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["label_set"], summary["size"], len(summary["classes"])) == ("nyuv2_13", [48, 60], 4)
+    assert summary["classes"][0]["mean_confidence"] == pytest.approx(0.2)
+    assert summary["classes"][0]["nearest_distance"] is None
+    with pytest.raises(AsymformerError, match="cannot write to '.*labels.png'"):
+        result.save(tmp_path / "out/labels.png")
 
 
 def test_a_normalisation_without_spread_is_refused() -> None:
@@ -114,13 +203,15 @@ def test_class_statistics_agree_with_a_plain_loop(data: st.DataObject, shape: tu
     labels = data.draw(hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 7, 39, UNLABELLED])))
     confidence = data.draw(hnp.arrays(np.uint8, shape))
     depth = data.draw(hnp.arrays(np.float32, shape, elements=st.sampled_from([np.nan, 0.5, 1.25, 8.0])))
-    frame = RgbdFrame(np.zeros((*shape, 3), np.uint8), depth)
-    statistics = class_statistics(frame, Segmentation(labels, confidence))
+    statistics = class_statistics(labels, confidence, depth, label_set("nyuv2_40").names)
     assert {entry.label for entry in statistics} == set(labels.ravel().tolist()) - {UNLABELLED}
     assert [entry.pixel_fraction for entry in statistics] == sorted(
         (e.pixel_fraction for e in statistics), reverse=True
     )
+    without = class_statistics(labels, None, depth, label_set("nyuv2_40").names)
+    assert all(np.isnan(entry.mean_confidence) for entry in without)
     for entry in statistics:
+        assert entry.name == label_set("nyuv2_40").names[entry.label]
         rows, columns = np.nonzero(labels == entry.label)
         known = depth[rows, columns][~np.isnan(depth[rows, columns])]
         assert entry.pixel_fraction == pytest.approx(rows.size / labels.size)

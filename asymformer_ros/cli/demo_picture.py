@@ -9,18 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.frames.overlay import caption_strip, legend_strip
 from asymformer_ros.models.labels import Color
 
 _Picture = NDArray[np.uint8]
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_GAP = 4
-_DARK, _WHITE, _TEXT = 32, 255, (240, 240, 240)
-
-# Sizes for panels 320 pixels wide; they grow with the panels.
-_REFERENCE_WIDTH = 320
-_TEXT_SIZE = 0.5
-_LINE, _BASELINE, _MARGIN = 24, 16, 6
-_BETWEEN = 16
+_GAP, _WHITE = 4, 255
+_REFERENCE_WIDTH = 320  # of a panel whose text has scale 1
 
 
 @dataclass(frozen=True)
@@ -36,11 +30,13 @@ def compose(panels: Sequence[Panel], legend: Sequence[tuple[str, Color]]) -> _Pi
 
     Returns (H, W, 3) uint8 RGB.
     """
-    unit = panels[0].image.shape[1] / _REFERENCE_WIDTH
+    width = panels[0].image.shape[1]
+    scale = width / _REFERENCE_WIDTH
     columns = 2 if len(panels) == 4 else len(panels)
-    pictures = [np.vstack([_caption(panel, unit), panel.image]) for panel in panels]
+    pictures = [np.vstack([caption_strip(panel.caption, width, scale), panel.image]) for panel in panels]
     rows = [_join(pictures[start : start + columns], axis=1) for start in range(0, len(pictures), columns)]
-    return _join([*rows, *_legend(legend, rows[0].shape[1], unit)], axis=0)
+    names = [legend_strip(legend, rows[0].shape[1], scale)] if legend else []
+    return _join([*rows, *names], axis=0)
 
 
 def depth_panel(depth: NDArray[np.float32]) -> Panel:
@@ -60,35 +56,3 @@ def _join(pictures: Sequence[_Picture], axis: int) -> _Picture:
     shape[axis] = _GAP
     gap = np.full(shape, _WHITE, np.uint8)
     return np.concatenate([part for picture in pictures for part in (gap, picture)][1:], axis=axis)
-
-
-def _caption(panel: Panel, unit: float) -> _Picture:
-    strip = np.full((round(_LINE * unit), panel.image.shape[1], 3), _DARK, np.uint8)
-    fitting = min(1.0, (strip.shape[1] - 2 * _MARGIN * unit) / _width(panel.caption, unit))
-    _write(strip, panel.caption, (_MARGIN * unit, _BASELINE * unit), unit * fitting)
-    return strip
-
-
-def _legend(legend: Sequence[tuple[str, Color]], width: int, unit: float) -> list[_Picture]:
-    """Lines of coloured squares and names, in columns; none without names."""
-    if not legend:
-        return []
-    column = (_LINE + _BETWEEN) * unit + max(_width(name, unit) for name, _ in legend)
-    across = max(1, int(width / column))
-    strip = np.full((round(-(-len(legend) // across) * _LINE * unit), width, 3), _DARK, np.uint8)
-    for number, (name, color) in enumerate(legend):
-        top, left = number // across * _LINE * unit, number % across * column + _MARGIN * unit
-        edges = [round(at) for at in (top + 5 * unit, top + 19 * unit, left, left + 14 * unit)]
-        strip[edges[0] : edges[1], edges[2] : edges[3]] = color
-        _write(strip, name, (left + 20 * unit, top + _BASELINE * unit), unit)
-    return [strip]
-
-
-def _width(text: str, unit: float) -> int:
-    return cv2.getTextSize(text, _FONT, _TEXT_SIZE * unit, max(1, round(unit)))[0][0]
-
-
-def _write(strip: _Picture, text: str, corner: tuple[float, float], unit: float) -> None:
-    """Text with its lower left corner at (x, y)."""
-    place, thickness = (round(corner[0]), round(corner[1])), max(1, round(unit))
-    cv2.putText(strip, text, place, _FONT, _TEXT_SIZE * unit, _TEXT, thickness, cv2.LINE_AA)

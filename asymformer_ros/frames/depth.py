@@ -18,6 +18,7 @@ _HEADER = struct.Struct("<iff")  # compressedDepth: format enum, then the two qu
 _RVL_SIZE = struct.Struct("<ii")  # columns, rows
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _MAX_PIXELS = 1 << 28
+_FARTHEST_MEDIAN = 100.0  # metres: no RGB-D camera sees half of its image farther away
 _RVL_MAX_NIBBLES = 10  # 30 bits: more than any count of pixels or difference of two uint16 needs
 
 
@@ -32,6 +33,26 @@ def metres_from_float(depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """Copy (H, W) float metres with everything that is not a positive finite number made NaN."""
     metres = depth.astype(np.float32)
     metres[~((depth > 0) & (depth < np.inf))] = np.nan
+    return metres
+
+
+def depth_in_metres(depth: NDArray[Any]) -> NDArray[np.float32]:
+    """Depth as people have it, uint16 millimetres or float metres, as float32 metres, NaN where unknown.
+
+    Raises FrameError for another type, and for floats that can only be millimetres.
+    """
+    if depth.dtype == np.uint16:
+        return metres_from_millimetres(depth)
+    if not np.issubdtype(depth.dtype, np.floating):
+        raise FrameError(f"depth is {depth.dtype}: expected uint16 millimetres or float32 metres")
+    metres = metres_from_float(depth)
+    known = metres[np.isfinite(metres)]
+    median = float(np.median(known)) if known.size else 0.0
+    if median > _FARTHEST_MEDIAN:
+        raise FrameError(
+            f"depth is {depth.dtype} with a median of {median:.0f}: that is millimetres, but float depth is in metres; "
+            "divide by 1000, or give it as uint16"
+        )
     return metres
 
 

@@ -1,13 +1,21 @@
-"""What goes into segmentation and what comes out of it."""
+"""One frame of an RGB-D camera."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
+from asymformer_ros.frames.depth import depth_in_metres
+from asymformer_ros.frames.images import read_depth, read_rgb
+
+Image = NDArray[Any] | str | PathLike[str]
+"""An image as an array, or the path of its file."""
 
 UNLABELLED = 255
 """Label of a pixel without a class: below the confidence limit, or outside every class."""
@@ -26,7 +34,7 @@ class RgbdFrame:
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
-            raise FrameError(f"rgb must be (H, W, 3) uint8, got {self.rgb.shape} {self.rgb.dtype}")
+            raise FrameError(f"rgb must be (H, W, 3) uint8 in RGB order, got {self.rgb.shape} {self.rgb.dtype}")
         if self.depth.ndim != 2 or self.depth.dtype != np.float32:
             raise FrameError(f"depth must be (H, W) float32, got {self.depth.shape} {self.depth.dtype}")
         if self.rgb.shape[:2] != self.depth.shape:
@@ -35,33 +43,19 @@ class RgbdFrame:
                 f"{self.depth.shape[1]}x{self.depth.shape[0]}: register depth to the colour camera"
             )
 
+    @classmethod
+    def of(cls, rgb: Image, depth: Image) -> RgbdFrame:
+        """A frame of what people have: arrays, or paths of image files.
+
+        rgb: (H, W, 3) uint8, RGB order (OpenCV reads BGR: turn it round with `[..., ::-1]`). depth: (H, W) uint16
+        millimetres, or float metres; what is not above 0 and finite is unknown. Files are read as they are stored,
+        whatever their EXIF orientation says. Raises FrameError where anything else comes.
+        """
+        colour = read_rgb(Path(rgb)) if isinstance(rgb, str | PathLike) else np.ascontiguousarray(rgb)
+        metres = depth_in_metres(read_depth(Path(depth)) if isinstance(depth, str | PathLike) else np.asarray(depth))
+        return cls(colour, metres)
+
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.depth.shape
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Milliseconds spent in each stage of one segmentation."""
-
-    preprocess: float
-    inference: float
-    postprocess: float
-
-    @property
-    def total(self) -> float:
-        return self.preprocess + self.inference + self.postprocess
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """Class of each pixel of one frame, in the frame's own size.
-
-    labels: (H, W) uint8, class index 0..N-1, UNLABELLED (255) where there is none.
-    confidence: (H, W) uint8, the softmax maximum scaled to 0..255, or None where nobody asked for it.
-    """
-
-    labels: NDArray[np.uint8]
-    confidence: NDArray[np.uint8] | None
-    times: StageTimes = field(default=StageTimes(0.0, 0.0, 0.0), compare=False)

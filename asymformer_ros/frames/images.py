@@ -14,8 +14,11 @@ from asymformer_ros.files import write_atomically
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """A colour image as (H, W, 3) uint8, RGB order. Raises FrameError where it cannot be read."""
-    image = _read(path, cv2.IMREAD_COLOR)
+    """A colour image as (H, W, 3) uint8, RGB order. Raises FrameError where it cannot be read.
+
+    It comes as it is stored: turned as its EXIF orientation says it would no longer lie on its depth.
+    """
+    image = _read(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 

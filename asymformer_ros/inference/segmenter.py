@@ -8,16 +8,35 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame, Segmentation, StageTimes
+from asymformer_ros.frames.frame import UNLABELLED, Image, RgbdFrame
 from asymformer_ros.frames.resize import resize_frame, resize_nearest
 from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.inference.segmentation import Segmentation, StageTimes
 
 
 class Segmenter:
-    """Runs frames of any size through a backend."""
+    """Runs frames of any size through a backend. Used by one thread at a time; closed at the end of a `with`."""
 
     def __init__(self, backend: InferenceBackend) -> None:
         self.backend = backend
+
+    def __call__(self, rgb: Image, depth: Image, *, min_confidence: float = 0.0) -> Segmentation:
+        """Label each pixel of a colour image and the depth image registered to it: arrays, or paths of image files.
+
+        What they may hold: see `RgbdFrame.of`. The answer has a confidence map. min_confidence: as of `segment`.
+        Raises FrameError for anything else, BackendError where the backend fails.
+        """
+        return self.segment(RgbdFrame.of(rgb, depth), with_confidence=True, min_confidence=min_confidence)
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the model. Nothing may be called afterwards."""
+        self.backend.close()
 
     def segment(self, frame: RgbdFrame, *, with_confidence: bool = False, min_confidence: float = 0.0) -> Segmentation:
         """Label each pixel of a frame.
@@ -38,17 +57,25 @@ class Segmenter:
         inferred = perf_counter()
         if confidence is not None and min_confidence > 0:
             labels[confidence < np.ceil(min_confidence * 255)] = UNLABELLED
-        sizes = [frame.size for frame in frames]
-        all_labels = [resize_nearest(one, size) for one, size in zip(labels, sizes, strict=True)]
+        all_labels = _resized(labels, frames)
         confidences: Sequence[NDArray[np.uint8] | None] = [None] * len(frames)
         if with_confidence and confidence is not None:
-            confidences = [resize_nearest(one, size) for one, size in zip(confidence, sizes, strict=True)]
+            confidences = _resized(confidence, frames)
         done = perf_counter()
         times = StageTimes((resized - start) * 1e3, (inferred - resized) * 1e3, (done - inferred) * 1e3)
-        return [Segmentation(*answer, times) for answer in zip(all_labels, confidences, strict=True)]
+        names = self.backend.card.label_set
+        return [
+            Segmentation(label_map, share, frame, names, times)
+            for label_map, share, frame in zip(all_labels, confidences, frames, strict=True)
+        ]
 
 
 Input = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+def _resized(maps: NDArray[np.uint8], frames: Sequence[RgbdFrame]) -> list[NDArray[np.uint8]]:
+    """Each of the maps (N, h, w) in the size of its frame."""
+    return [resize_nearest(one, frame.size) for one, frame in zip(maps, frames, strict=True)]
 
 
 def _batch(inputs: list[Input]) -> Input:

@@ -22,10 +22,10 @@ from sensor_msgs.msg import Image
 
 from asymformer_ros.evaluation.confusion import ConfusionMatrix, Scores
 from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
+from asymformer_ros.frames.overlay import blend
 from asymformer_ros.models.labels import Color, label_set
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.conversions import frame_from_messages
-from asymformer_ros.node.outputs import blend
 
 TRUTH = label_set("nyuv2_40")
 """Classes of truth/labels."""

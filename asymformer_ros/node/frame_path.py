@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import BackendError, FrameError
-from asymformer_ros.frames.frame import RgbdFrame, Segmentation
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
@@ -99,9 +100,7 @@ class FramePath:
         info = _matching(one.pair.camera_info, one.frame, camera.health)
         start = perf_counter()
         backend = self._segmenter.backend
-        served = Served(
-            header, one.frame, segmentation, info, backend.name, progress_of(backend), one.convert_ms, age_ms
-        )
+        served = Served(header, segmentation, info, backend.name, progress_of(backend), one.convert_ms, age_ms)
         camera.outputs.publish(served, self._host.settings.overlay_alpha)
         times = segmentation.times
         camera.health.served(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -14,8 +11,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame, Segmentation
-from asymformer_ros.frames.summary import class_statistics
+from asymformer_ros.frames.overlay import blend
+from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
@@ -35,7 +32,6 @@ class Served:
     """One segmented frame and what its summary tells beside it."""
 
     header: Header
-    frame: RgbdFrame
     segmentation: Segmentation
     camera_info: CameraInfo | None
     backend: str
@@ -100,7 +96,7 @@ class Outputs:
             if _wanted(self._images["color"]):
                 self._images["color"].publish(image_message(color, "rgb8", header))
             if _wanted(self._images["overlay"]):
-                blended = blend(served.frame.rgb, color, segmentation.labels, overlay_alpha)
+                blended = blend(segmentation.frame.rgb, color, segmentation.labels, overlay_alpha)
                 self._images["overlay"].publish(image_message(blended, "rgb8", header))
         if served.camera_info is not None and _wanted(self._camera_info):
             self._camera_info.publish(_restamped(served.camera_info, header))
@@ -109,13 +105,13 @@ class Outputs:
 
     def _summarize(self, served: Served) -> SegmentationSummary:
         times = served.segmentation.times
-        statistics = class_statistics(served.frame, served.segmentation)
+        statistics = served.segmentation.classes
         return SegmentationSummary(
             header=served.header,
             classes=[
                 ClassSummary(
                     id=entry.label,
-                    name=self._label_set.names[entry.label],
+                    name=entry.name,
                     pixel_fraction=entry.pixel_fraction,
                     mean_confidence=entry.mean_confidence,
                     nearest_distance=entry.nearest_distance,
@@ -134,17 +130,6 @@ class Outputs:
             postprocess_ms=times.postprocess,
             age_ms=served.age_ms,
         )
-
-
-def blend(
-    rgb: NDArray[np.uint8], color: NDArray[np.uint8], labels: NDArray[np.uint8], alpha: float
-) -> NDArray[np.uint8]:
-    """Mix (H, W, 3) camera and palette pixels; unlabelled pixels show the camera."""
-    mixed = cv2.addWeighted(color, alpha, rgb, 1.0 - alpha, 0.0)
-    unlabelled = labels == UNLABELLED
-    if unlabelled.any():
-        mixed[unlabelled] = rgb[unlabelled]
-    return mixed  # type: ignore[return-value]
 
 
 def _restamped(info: CameraInfo, header: Header) -> CameraInfo:
