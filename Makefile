@@ -4,13 +4,16 @@
 
 VENV ?= .venv
 PYTHON ?= python3
-# PyTorch: the CPU build is small. A CUDA build: make venv PIP_TORCH_ARGS=
+# PyTorch, the first of these that can be had: the CPU build is small. A CUDA build: make venv PIP_TORCH_ARGS=
 TORCH_SPEC ?= torch==2.13.0
 PIP_TORCH_ARGS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
 DEMO_EXTRAS ?= ros,onnx,sim,build
 EXTRAS ?= torch,train,evaluate,nyuv2,download,test
 SECONDS_TO_RUN ?= 60
 PYTEST_ARGS ?=
+# `make floors`. The oldest PyTorch without CUDA is on PyTorch's own index only: elsewhere the usual one stands in for it.
+FLOORS_VENV ?= .venv-floors
+FLOORS_TORCH ?= torch==2.2.2+cpu $(TORCH_SPEC)
 
 BIN := $(VENV)/bin
 DEMO_REQUIREMENTS := $(VENV)/.demo-requirements-installed
@@ -27,7 +30,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH
 endif
 export AMENT_PREFIX_PATH := $(abspath $(VENV))
 
-.PHONY: venv demo test lint format colcon clean FORCE
+.PHONY: venv demo test pytest floors lint format colcon clean FORCE
 
 .NOTPARALLEL:
 
@@ -37,14 +40,15 @@ $(DEMO_REQUIREMENTS): setup.cfg pyproject.toml
 	@$(PYTHON) scripts/supported_machine.py
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing ROS 2 and ONNX Runtime into $(VENV): a minute, the first time only."
-	@$(BIN)/python scripts/requirements.py $(DEMO_EXTRAS) > $@.txt
+	@$(BIN)/python scripts/requirements.py $(AGE) $(DEMO_EXTRAS) > $@.txt
 	$(BIN)/python -m pip install --quiet -r $@.txt
 	@touch $@
 
 $(REQUIREMENTS): $(DEMO_REQUIREMENTS)
 	@echo "Installing PyTorch and what the tests need into $(VENV): a few minutes, the first time only."
-	$(BIN)/python -m pip install --quiet --no-deps $(PIP_TORCH_ARGS) "$(TORCH_SPEC)"
-	@$(BIN)/python scripts/requirements.py $(EXTRAS) > $@.txt
+	for torch in $(TORCH_SPEC); do \
+	  $(BIN)/python -m pip install --quiet --no-deps $(PIP_TORCH_ARGS) "$$torch" && break; done
+	@$(BIN)/python scripts/requirements.py $(AGE) $(EXTRAS) > $@.txt
 	$(BIN)/python -m pip install --quiet -r $@.txt
 	@touch $@
 
@@ -60,8 +64,14 @@ $(PACKAGE): $(DEMO_REQUIREMENTS) $(FILE_LIST) $(FILES) setup.py package.xml
 demo: $(PACKAGE)
 	$(BIN)/asymformer demo --seconds $(SECONDS_TO_RUN)
 
-test: lint
+test: lint pytest
+
+pytest: venv
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# All tests on the oldest versions that setup.cfg allows.
+floors:
+	$(MAKE) pytest VENV=$(FLOORS_VENV) AGE=--oldest EXTRAS=$(EXTRAS),rtx TORCH_SPEC="$(FLOORS_TORCH)"
 
 lint: venv
 	$(BIN)/ruff check .

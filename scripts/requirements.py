@@ -1,10 +1,12 @@
 """Prints what the package and some of its extras need, one a line, for `pip install -r`: the package is not built.
 
 requirements.py ros,onnx
+requirements.py ros,onnx --oldest    # the oldest version that setup.cfg allows, where it names one
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -23,5 +25,24 @@ def requirements(extras: list[str]) -> Iterator[str]:
         yield from text.split("\n")[1:]
 
 
+def oldest(requirement: str) -> str:
+    """`numpy>=1.26` as `numpy==1.26.*`; unchanged where no oldest version is named, or a newest one beside it.
+
+    PyTorch stays as it is: the Makefile chooses its build.
+    """
+    name, bound, version = requirement.partition(">=")
+    return f"{name}=={version}.*" if bound and "," not in version and name != "torch" else requirement
+
+
+def main() -> None:
+    """Print the lines."""
+    parser = argparse.ArgumentParser(description="requirements of the package and of some of its extras")
+    parser.add_argument("extras", help="names in setup.cfg, with commas between")
+    parser.add_argument("--oldest", action="store_true", help="the oldest versions in place of the newest")
+    arguments = parser.parse_args()
+    lines = requirements(arguments.extras.split(","))
+    sys.stdout.writelines(f"{oldest(line) if arguments.oldest else line}\n" for line in lines)
+
+
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in requirements(sys.argv[1].split(",")))
+    main()

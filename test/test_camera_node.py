@@ -339,7 +339,7 @@ def test_a_whole_camera_image_arrives_through_the_package_s_profile(start: Any, 
     run = start("source:=folder", f"folder:={rendered}")
     run.wait_for(5)
     assert (run.rgb[0].width, run.rgb[0].height) == (640, 480)
-    assert run.info[0].k[0] == 585
+    assert run.info[0].k[0] == 576
 
 
 def test_the_profile_is_added_unless_the_user_has_chosen() -> None:
