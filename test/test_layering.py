@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,26 @@ def imports(module: Path) -> set[str]:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == "asymformer_ros")
     return names
+
+
+def house() -> dict[str, set[str]]:
+    """Each room and the rooms that it imports: folders and modules of the package, and what stands beside it."""
+    beside = [path for folder in ("benchmarks", "launch", "scripts") for path in (ROOT.parent / folder).iterdir()]
+    files = {path: path.parent.name for path in beside if path.is_file()} | {path: part(path) for path in MODULES}
+    files[ROOT.parent / "setup.py"] = "setup"
+    rooms: dict[str, set[str]] = {room: set() for room in files.values() if room != "__init__"}
+    for path, room in files.items():
+        pieces = [name.split(".") for name in imports(path)]
+        seen = {piece[1] for piece in pieces if piece[0] == "asymformer_ros" and len(piece) > 1}
+        rooms.get(room, set()).update((seen & rooms.keys()) - {room})
+    return rooms
+
+
+def test_the_house_stays_small_and_has_no_circle() -> None:
+    rooms = house()
+    TopologicalSorter(rooms).prepare()  # raises CycleError, which names the circle
+    assert len(rooms) <= 22, sorted(rooms)
+    assert sum(map(len, rooms.values())) <= 90
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))

@@ -104,11 +104,25 @@ def test_the_demo_is_installed_without_pytorch() -> None:
     (extras,) = re.findall(r"DEMO_EXTRAS \?= (.+)", (ROOT / "Makefile").read_text())
     command = [sys.executable, str(ROOT / "scripts/requirements.py")]
     lines = subprocess.run([*command, extras], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert {"safetensors>=0.4", "onnxruntime", "trimesh"} <= set(lines)
+    assert {"safetensors>=0.4", "onnxruntime>=1.17", "trimesh"} <= set(lines)
     assert not [line for line in lines if line.startswith(("torch", "#")) or not line]
     unknown = subprocess.run([*command, "onnx,caffe"], capture_output=True, text=True, check=False)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "setup.cfg has no extra caffe: expected some of ros, " in unknown.stderr
+
+
+def test_the_oldest_versions_are_those_that_setup_cfg_allows_and_the_docs_promise(
+    metadata: configparser.ConfigParser,
+) -> None:
+    command = [sys.executable, str(ROOT / "scripts/requirements.py"), "onnx,torch,test", "--oldest"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {"numpy==1.26.*", "opencv-python-headless==4.6.*", "onnxruntime==1.17.*"} <= set(lines)
+    assert {"torch>=2.2", "pytest<9", "ruff"} <= set(lines)  # nothing is said of these, or the Makefile chooses
+    table = (ROOT / "docs/installation.md").read_text().split("\n## Versions\n")[1].split("\n## ")[0]
+    promised = re.findall(r"^\| \w.* \| `([\w-]+>=[\d.]+)` \|$", table, re.MULTILINE)
+    extras = metadata["options.extras_require"]
+    asked = "\n".join((metadata["options"]["install_requires"], extras["onnx"], extras["torch"])).split()
+    assert sorted(promised) == sorted(asked)
 
 
 @pytest.mark.parametrize("version", [(3, 9, 18), (3, 13, 0), (2, 7, 18)])
