@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +74,37 @@ def recording(request: pytest.FixtureRequest) -> Path:
 def nyuv2_labels() -> Path:
     """The class names and the split of NYUv2, as its authors publish them."""
     return not_ours("nyuv2_labels")
+
+
+@pytest.fixture(scope="module")
+def start_peer() -> Iterator[Callable[[], Any]]:
+    """Starts a Peer in a ROS domain of its own: call it for (peer, domain)."""
+    from ros_harness import Peer, free_domain
+
+    peers: list[Peer] = []
+
+    def start() -> tuple[Peer, int]:
+        domain = free_domain()
+        peers.append(Peer(domain))
+        return peers[-1], domain
+
+    yield start
+    for peer in peers:
+        peer.close()
+
+
+@pytest.fixture(scope="module")
+def start_node() -> Iterator[Callable[..., Any]]:
+    """Starts a segmentation node as a RosProcess: call it with a domain and ROS arguments."""
+    from ros_harness import RosProcess
+
+    nodes: list[RosProcess] = []
+
+    def start(domain: int, *arguments: str, model: str = "untrained", module: str = "") -> RosProcess:
+        chosen = ("-p", f"model:={model}") if model else ()
+        nodes.append(RosProcess(module or "asymformer_ros.node.segmentation_node", *chosen, *arguments, domain=domain))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.kill()

@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,129 +19,19 @@ pytest.importorskip("torch", reason="the torch backend serves in these tests")
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.parameter import Parameter
+from node_session import MILLIMETRES, RAMP, Session
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import Peer, RosProcess, free_domain, header, stamps, wait_until
+from ros_harness import free_domain, header, stamps, wait_until
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.frames.depth import metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.inference.backend import open_backend
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.msg import SegmentationSummary
-from asymformer_ros.node.conversions import image_message
 
 pytestmark = pytest.mark.ros
-MODULE = "asymformer_ros.node.segmentation_node"
-OUTPUTS = {
-    "labels": Image,
-    "color": Image,
-    "overlay": Image,
-    "confidence": Image,
-    "summary": SegmentationSummary,
-    "camera_info": CameraInfo,
-}
-RAMP = np.linspace(0, 255, 180 * 320 * 3).reshape(180, 320, 3).astype(np.uint8)
-MILLIMETRES = np.tile(np.linspace(500, 4000, 320).astype(np.uint16), (180, 1))
-MILLIMETRES[:20] = 0
-
-
-class Session:
-    """A node under test, a camera that feeds it and a consumer of all that it publishes."""
-
-    def __init__(self, peer: Peer, node: RosProcess, prefix: str = "") -> None:
-        self.peer, self.node = peer, node
-        self.rgb = peer.advertise(Image, f"{prefix}/rgb/image")
-        self.depth = peer.advertise(Image, f"{prefix}/depth/image")
-        self.info = peer.advertise(CameraInfo, f"{prefix}/rgb/camera_info")
-        self.received: dict[str, list[Any]] = {}
-        self.prefix = prefix
-
-    def listen(self, *names: str) -> Session:
-        for name in names or OUTPUTS:
-            self.received[name] = self.peer.listen(OUTPUTS[name], f"{self.prefix}/segmentation/{name}")
-        return self
-
-    def connected(self) -> Session:
-        """Wait until the node subscribes to the camera and publishes to the consumer."""
-        wait_until(lambda: self.rgb.get_subscription_count() and self.depth.get_subscription_count(), "subscriptions")
-        topics = [f"{self.prefix}/segmentation/{name}" for name in self.received]
-        wait_until(lambda: all(self.peer.node.count_publishers(topic) for topic in topics), "publishers")
-        return self
-
-    def send(self, rgb: np.ndarray = RAMP, encoding: str = "rgb8", stamp_ns: int | None = None) -> int:
-        """Publish one pair and its calibration; returns its stamp."""
-        stamp_ns = self.peer.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
-        sent = header(stamp_ns)
-        self.info.publish(CameraInfo(header=sent, height=rgb.shape[0], width=rgb.shape[1], k=[5.0] * 9))
-        self.rgb.publish(image_message(rgb, encoding, sent))
-        self.depth.publish(image_message(MILLIMETRES, "16UC1", sent))
-        return stamp_ns
-
-    def exchange(self, name: str = "labels", **sent: Any) -> Any:
-        """Publish pairs until one comes back on an output; returns that message."""
-        wanted: set[int] = set()
-        answers: list[Any] = []
-
-        def answered() -> bool:
-            self.node.require_alive()
-            wanted.add(self.send(**sent))
-            time.sleep(0.3)
-            answers.extend(m for m in self.received[name] if stamps([m])[0] in wanted)
-            return bool(answers)
-
-        wait_until(answered, f"{name} of the frames sent; the node said:\n{self.node.output}")
-        return answers[-1]
-
-    def exchange_all(self) -> dict[str, Any]:
-        """Publish pairs until every output of one of them has come; returns those messages."""
-        complete: set[int] = set()
-
-        def answered() -> bool:
-            self.exchange()
-            complete.update(set.intersection(*(set(stamps(messages)) for messages in self.received.values())))
-            return bool(complete)
-
-        wait_until(answered, "every output of one frame")
-        stamp = max(complete)
-        return {name: next(m for m in sent if stamps([m])[0] == stamp) for name, sent in self.received.items()}
-
-    def set_parameter(self, name: str, value: object) -> Any:
-        request = SetParametersAtomically.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        return self.peer.call(
-            SetParametersAtomically, f"{self.prefix}/segmentation_node/set_parameters_atomically", request
-        ).result
-
-
-@pytest.fixture(scope="module")
-def start_peer() -> Iterator[Callable[[], tuple[Peer, int]]]:
-    peers: list[Peer] = []
-
-    def start() -> tuple[Peer, int]:
-        domain = free_domain()
-        peers.append(Peer(domain))
-        return peers[-1], domain
-
-    yield start
-    for peer in peers:
-        peer.close()
-
-
-@pytest.fixture(scope="module")
-def start_node() -> Iterator[Callable[..., RosProcess]]:
-    nodes: list[RosProcess] = []
-
-    def start(domain: int, *arguments: str, model: str = "untrained", module: str = MODULE) -> RosProcess:
-        chosen = ("-p", f"model:={model}") if model else ()
-        nodes.append(RosProcess(module, *chosen, *arguments, domain=domain))
-        return nodes[-1]
-
-    yield start
-    for node in nodes:
-        node.kill()
 
 
 @pytest.fixture(scope="module")

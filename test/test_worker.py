@@ -88,3 +88,16 @@ def test_a_slot_that_stays_empty_does_not_hold_up_the_others() -> None:
     mailbox: Mailbox[str] = Mailbox(slots=2, patience=0.05)
     mailbox.put("front", 0)
     assert mailbox.take() == {0: "front"}
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), SystemExit(3)])
+def test_what_ends_the_thread_is_kept(error: BaseException) -> None:
+    def handle(items: dict[int, int]) -> None:
+        raise error
+
+    worker = Worker(handle)
+    assert worker.failure is None
+    worker.mailbox.put(1)
+    worker._thread.join(10)
+    assert worker.failure is error
+    worker.stop()

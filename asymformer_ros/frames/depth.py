@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
+from asymformer_ros.frames.images import MAX_PIXELS, decode_image
 
 _HEADER = struct.Struct("<iff")  # compressedDepth: format enum, then the two quantisation parameters
 _RVL_SIZE = struct.Struct("<ii")  # columns, rows
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_MAX_PIXELS = 1 << 28
 _FARTHEST_MEDIAN = 100.0  # metres: no RGB-D camera sees half of its image farther away
 _RVL_MAX_NIBBLES = 10  # 30 bits: more than any count of pixels or difference of two uint16 needs
 
@@ -93,7 +93,7 @@ def decode_compressed_depth(data: NDArray[np.uint8], transport_format: str) -> N
 
 
 def _decode_png(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    image = cv2.imdecode(payload, cv2.IMREAD_UNCHANGED)
+    image = decode_image(payload, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise FrameError("compressed depth holds a damaged PNG image")
     if image.dtype != np.uint16 or image.ndim != 2:
@@ -111,7 +111,7 @@ def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
     if payload.size < _RVL_SIZE.size:
         raise FrameError("compressed depth holds neither a PNG nor an RVL image")
     columns, rows = _RVL_SIZE.unpack_from(payload.data)
-    if columns <= 0 or rows <= 0 or columns * rows > _MAX_PIXELS:
+    if columns <= 0 or rows <= 0 or columns * rows > MAX_PIXELS:
         raise FrameError(f"compressed depth holds neither a PNG nor an RVL image (its size reads {columns}x{rows})")
     numbers = _rvl_numbers(payload[_RVL_SIZE.size :])
     is_value = np.zeros(numbers.size, dtype=bool)

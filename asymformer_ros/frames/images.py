@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,13 @@ from numpy.typing import NDArray
 
 from asymformer_ros.errors import AsymformerError, FrameError
 from asymformer_ros.files import write_atomically
+
+MAX_PIXELS = 1 << 26
+"""Of an image that is decoded: 8192x8192, more than any camera has."""
+
+_PNG_MAGIC, _PNG_SIZE, _PNG_SIZE_AT = b"\x89PNG\r\n\x1a\n", struct.Struct(">II"), 16
+_JPEG_SIZE, _JPEG_SCAN = struct.Struct(">HH"), 0xDA
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -52,12 +60,52 @@ def write_png(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None
         raise AsymformerError(f"cannot write '{path}': {error.strerror}") from error
 
 
+def decode_image(data: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
+    """What cv2.imdecode makes of the (n,) bytes of an image file; None where they are damaged, cut or no image.
+
+    Some versions of OpenCV answer with grey where a JPEG is cut; here a file without its end is no image. Raises
+    FrameError where the file claims more than MAX_PIXELS: that many would be allocated before anything is decoded.
+    """
+    raw = data.tobytes()
+    width, height, whole = _claims(raw)
+    if not raw or not whole:
+        return None
+    if width * height > MAX_PIXELS:
+        raise FrameError(f"an image file claims {width}x{height} pixels: at most {MAX_PIXELS} are decoded")
+    try:
+        return cv2.imdecode(data, flags)
+    except cv2.error:
+        return None
+
+
+def _claims(raw: bytes) -> tuple[int, int, bool]:
+    """Width, height and whether the end is there, as a PNG or JPEG file says; (0, 0, True) for another."""
+    if raw.startswith(_PNG_MAGIC):
+        width, height = _PNG_SIZE.unpack_from(raw.ljust(_PNG_SIZE_AT + _PNG_SIZE.size, b"\0"), _PNG_SIZE_AT)
+        return width, height, b"IEND" in raw
+    return _jpeg_claims(raw) if raw.startswith(b"\xff\xd8") else (0, 0, True)
+
+
+def _jpeg_claims(raw: bytes) -> tuple[int, int, bool]:
+    """The same of a JPEG: its segments up to the first scan, then its end marker, which no scan can hold."""
+    width = height = 0
+    at = 2
+    while at + 9 <= len(raw) and raw[at] == 0xFF:
+        marker, length = raw[at + 1], int.from_bytes(raw[at + 2 : at + 4], "big")
+        if marker == _JPEG_SCAN:
+            return width, height, raw.find(b"\xff\xd9", at) > 0
+        if marker in _JPEG_FRAMES:
+            height, width = _JPEG_SIZE.unpack_from(raw, at + 5)
+        at += 1 if marker == 0xFF else 2 + length
+    return width, height, False
+
+
 def _read(path: Path, flags: int) -> NDArray[Any]:
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise FrameError(f"'{path}' cannot be read: {error.strerror}") from error
-    image = cv2.imdecode(data, flags) if data.size else None
+    image = decode_image(data, flags)
     if image is None:
         raise FrameError(f"'{path}' is not a readable image: it is damaged or another format than its name says")
     return image

@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.images import decode_image
 
 _COLOUR_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 _TO_RGB = {
@@ -81,20 +82,13 @@ def _rgb_by_cv_bridge(message: Image) -> NDArray[np.uint8]:
 
 def _compressed_rgb(message: CompressedImage) -> NDArray[np.uint8]:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = _imdecode(np.frombuffer(message.data, dtype=np.uint8), flags)
+    image = decode_image(np.frombuffer(message.data, dtype=np.uint8), flags)
     if image is None:
         raise FrameError(
             f"compressed colour image of format '{message.format}' and {len(message.data)} bytes cannot be decoded: "
             "expected a whole JPEG or PNG image"
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
-
-
-def _imdecode(data: NDArray[np.uint8], flags: int) -> Any:
-    try:
-        return cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
-        return None
 
 
 def _depth(message: Image) -> NDArray[np.float32]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
 
-from rclpy.clock import Clock
-from rclpy.context import Context
-from rclpy.impl.rcutils_logger import RcutilsLogger
-from rclpy.time import Time
+from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from asymformer_ros.errors import BackendError, FrameError
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter
@@ -26,24 +21,12 @@ from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.outputs import Served
 from asymformer_ros.node.parameters import Settings
-
-
-class Host(Protocol):
-    """What the frame path needs of its node."""
-
-    settings: Settings
-    context: Context
-
-    def get_clock(self) -> Clock:
-        """The clock that stamps are compared with."""
-
-    def get_logger(self) -> RcutilsLogger:
-        """Where a defect of this package is told."""
+from asymformer_ros.node.synchronizer import stamp_ns
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A pair that has become a frame."""
+class Request:
+    """A pair that has become a frame and waits for the network."""
 
     camera: Camera
     pair: Pair
@@ -52,61 +35,78 @@ class Taken:
 
 
 class FramePath:
-    """Serves the newest pairs of all cameras together; whatever they hold, the next ones are served."""
+    """Serves the newest pairs of all cameras together.
 
-    def __init__(self, host: Host, segmenter: Segmenter, cameras: Sequence[Camera]) -> None:
-        self._host, self._segmenter, self._cameras = host, segmenter, cameras
+    Whatever is raised on the way costs the frame that it was raised for, which is counted; the next ones are served.
+    """
+
+    def __init__(
+        self, node: Node, settings: Callable[[], Settings], segmenter: Segmenter, cameras: Sequence[Camera]
+    ) -> None:
+        self._node, self._settings, self._segmenter, self._cameras = node, settings, segmenter, cameras
 
     def handle(self, pairs: Mapping[int, Pair]) -> None:
         """Segment and publish pairs, by the camera's index, where anyone listens; count them where they are lost."""
-        offered = [(self._cameras[index], pair) for index, pair in sorted(pairs.items())]
-        taken = [frame for camera, pair in offered if (frame := self._take(camera, pair)) is not None]
-        if not taken:
+        requests: list[Request] = []
+        for index, pair in sorted(pairs.items()):
+            with self._accounted(self._cameras[index]):
+                requests += self._requests(self._cameras[index], pair)
+        if len(requests) > 1 and self._serve_together(requests):
             return
+        for request in requests:
+            with self._accounted(request.camera):
+                self._publish(request, self._segment([request])[0])
+
+    def _serve_together(self, requests: Sequence[Request]) -> bool:
+        """Serve several cameras' frames in one go; False where that fails: one of them may be at fault."""
         try:
-            self._serve(taken)
-        except BackendError as error:
-            self._fail(taken, str(error))
+            segmentations = self._segment(requests)
         except Exception as error:
-            if self._host.context.ok():  # else a publisher went away beneath the frame: the node is ending
-                self._fail(taken, f"{type(error).__name__}: {error}")
-                self._host.get_logger().error(traceback.format_exc(), once=True)
+            requests[0].camera.health.note(f"{len(requests)} cameras together: {error}; each is tried alone")
+            return False
+        for request, segmentation in zip(requests, segmentations, strict=True):
+            with self._accounted(request.camera):
+                self._publish(request, segmentation)
+        return True
 
-    def _take(self, camera: Camera, pair: Pair) -> Taken | None:
-        if not camera.outputs.wanted() or self._is_stale(camera, pair, "before"):
-            return None
-        start = perf_counter()
+    @contextmanager
+    def _accounted(self, camera: Camera) -> Iterator[None]:
         try:
-            frame = frame_from_messages(pair.rgb, pair.depth)
-        except FrameError as error:
-            camera.health.lost("refused", str(error))
-            return None
-        return Taken(camera, pair, frame, (perf_counter() - start) * 1e3)
+            yield
+        except Exception as error:
+            if self._node.context.ok():  # else a publisher went away beneath the frame: the node is ending
+                camera.health.raised(error)
 
-    def _serve(self, taken: Sequence[Taken]) -> None:
-        with_confidence = any(one.camera.outputs.wants_confidence() for one in taken)
-        segmentations = self._segmenter.segment_all(
-            [one.frame for one in taken],
-            with_confidence=with_confidence,
-            min_confidence=self._host.settings.min_confidence,
+    def _requests(self, camera: Camera, pair: Pair) -> list[Request]:
+        """The pair as a frame; empty where nobody listens or it is too old."""
+        if not camera.outputs.wanted() or self._is_stale(camera, pair, "before"):
+            return []
+        start = perf_counter()
+        frame = frame_from_messages(pair.rgb, pair.depth)
+        return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]
+
+    def _segment(self, requests: Sequence[Request]) -> list[Segmentation]:
+        return self._segmenter.segment_all(
+            [request.frame for request in requests],
+            with_confidence=any(request.camera.outputs.wants_confidence() for request in requests),
+            min_confidence=self._settings().min_confidence,
         )
-        for one, segmentation in zip(taken, segmentations, strict=True):
-            if not self._is_stale(one.camera, one.pair, "after"):
-                self._publish(one, segmentation)
 
-    def _publish(self, one: Taken, segmentation: Segmentation) -> None:
-        header, camera = one.pair.rgb.header, one.camera
+    def _publish(self, request: Request, segmentation: Segmentation) -> None:
+        camera, header = request.camera, request.pair.rgb.header
+        if self._is_stale(camera, request.pair, "after"):
+            return
         age_ms = self._age(header) * 1e3
-        info = _matching(one.pair.camera_info, one.frame, camera.health)
+        info = _matching(request.pair.camera_info, request.frame, camera.health)
         start = perf_counter()
         backend = self._segmenter.backend
-        served = Served(header, segmentation, info, backend.name, progress_of(backend), one.convert_ms, age_ms)
-        camera.outputs.publish(served, self._host.settings.overlay_alpha)
+        served = Served(header, segmentation, info, backend.name, progress_of(backend), request.convert_ms, age_ms)
+        camera.outputs.publish(served, self._settings().overlay_alpha)
         times = segmentation.times
         camera.health.served(
             {
                 "age": age_ms,
-                "convert": one.convert_ms,
+                "convert": request.convert_ms,
                 "preprocess": times.preprocess,
                 "inference": times.inference,
                 "postprocess": times.postprocess,
@@ -114,17 +114,12 @@ class FramePath:
             }
         )
 
-    def _fail(self, taken: Sequence[Taken], explanation: str) -> None:
-        for one in taken:
-            one.camera.health.lost("failed", explanation)
-
     def _age(self, header: Header) -> float:
         """Seconds since the colour image was taken."""
-        clock = self._host.get_clock()
-        return float((clock.now() - Time.from_msg(header.stamp, clock_type=clock.clock_type)).nanoseconds * 1e-9)
+        return (self._node.get_clock().now().nanoseconds - stamp_ns(header)) * 1e-9
 
     def _is_stale(self, camera: Camera, pair: Pair, when: str) -> bool:
-        limit, age = self._host.settings.max_age, self._age(pair.rgb.header)
+        limit, age = self._settings().max_age, self._age(pair.rgb.header)
         if not 0 < limit < age:
             return False
         camera.health.lost("stale", f"it was {age:.2f} s old {when} inference and max_age is {limit:.2f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections import Counter, deque
 from time import monotonic
 
@@ -10,10 +11,15 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from asymformer_ros.errors import AsymformerError, FrameError
+
 WINDOW = 300
 """Number of newest frames over which percentiles are taken."""
 
 _MAX_EXPLANATIONS = 50
+_LONGEST = 1000
+"""Characters of an explanation that are told: a message's own texts may be of any length."""
+
 _LOST = ("refused", "stale", "failed")
 
 
@@ -52,18 +58,30 @@ class Health:
         self._last_loss = ""
         self._times: dict[str, deque[float]] = {}
 
-    def lost(self, kind: str, explanation: str) -> None:
-        """Count a lost frame and log why, once for explanations that differ only in their numbers."""
+    def lost(self, kind: str, explanation: str) -> bool:
+        """Count a lost frame and log why, once for explanations that differ only in their numbers: then True."""
         self.counts[kind] += 1
-        self._last_loss = explanation
-        self.note(f"frame {kind}: {explanation} (said once; /diagnostics counts the rest)")
+        self._last_loss = explanation[:_LONGEST]
+        return self.note(f"frame {kind}: {explanation} (said once; /diagnostics counts the rest)")
 
-    def note(self, explanation: str) -> None:
-        """Log a warning once; explanations that differ only in their numbers are the same."""
+    def raised(self, error: Exception) -> None:
+        """Count the frame that an exception has cost; a defect of this package keeps its traceback in the log."""
+        if isinstance(error, FrameError):
+            self.lost("refused", str(error))
+        elif isinstance(error, AsymformerError):
+            self.lost("failed", str(error))
+        elif self.lost("failed", f"{type(error).__name__}: {error}"):
+            self._logger.error("".join(traceback.format_exception(error)))
+
+    def note(self, explanation: str) -> bool:
+        """Log a warning once; explanations that differ only in their numbers are the same. Returns whether it did."""
+        explanation = explanation if len(explanation) <= _LONGEST else f"{explanation[:_LONGEST]}..."
         key = re.sub(r"\d+", "#", explanation)
-        if key not in self._explained and len(self._explained) < _MAX_EXPLANATIONS:
-            self._explained.add(key)
-            self._logger.warning(explanation)
+        if key in self._explained or len(self._explained) >= _MAX_EXPLANATIONS:
+            return False
+        self._explained.add(key)
+        self._logger.warning(explanation)
+        return True
 
     def replaced(self) -> None:
         """Count a pair that made way for a newer one."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from asymformer_ros.errors import FrameError
+from asymformer_ros.node.filters import Message, Subscriber
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.parameters import Settings
-from asymformer_ros.node.synchronizer import Message, RgbdSynchronizer
+from asymformer_ros.node.synchronizer import make_synchronizer, stamp_ns
+
+_STREAMS = ("colour", "depth")
 
 
 @dataclass(frozen=True)
@@ -26,28 +30,33 @@ class Pair:
 
 
 class Inputs:
-    """Subscriptions that feed pairs of messages to a callback; it must return at once."""
+    """Subscriptions that feed pairs of messages to a callback; it must return at once.
+
+    Nothing that a message holds makes a callback raise: what cannot be used is counted.
+    """
 
     def __init__(
         self, node: Node, prefix: str, settings: Settings, health: Health, on_pair: Callable[[Pair], None]
     ) -> None:
         self._node, self._prefix, self._health, self._on_pair = node, prefix, health, on_pair
         self._camera_info: CameraInfo | None = None
-        self._synchronizer = RgbdSynchronizer(settings.slop)
+        self._synchronizer = make_synchronizer(settings.synchronizer, settings.slop, settings.pair_timeout)
         self._synchronizer.registerCallback(self._on_match)
-        self._subscriptions = [
-            self._subscribe(_type(settings.image_transport), "rgb/image", settings.image_transport, self._on_rgb),
-            self._subscribe(
-                _type(settings.depth_image_transport), "depth/image", settings.depth_image_transport, self._on_depth
-            ),
-            self._subscribe(CameraInfo, "rgb/camera_info", "raw", self._on_camera_info),
+        self._subscribers = [
+            self._subscribe("rgb/image", settings.image_transport),
+            self._subscribe("depth/image", settings.depth_image_transport),
+            self._subscribe("rgb/camera_info", "raw", CameraInfo),
         ]
+        for stream in (0, 1):
+            self._subscribers[stream].registerCallback(partial(self._on_image, stream))
+        self._subscribers[2].registerCallback(self._on_camera_info)
 
     @property
     def description(self) -> str:
         """Topics and pairing, for the log."""
-        topics = [subscription.topic_name for subscription in self._subscriptions]
-        return f"{topics[0]} and {topics[1]} (camera info {topics[2]}), paired by {self._synchronizer.policy}"
+        topics = [subscriber.sub.topic_name for subscriber in self._subscribers]
+        paired = type(self._synchronizer).__name__
+        return f"{topics[0]} and {topics[1]} (camera info {topics[2]}), paired by {paired}"
 
     def reset(self) -> None:
         """Forget every message that waits for its partner: time has jumped."""
@@ -55,30 +64,32 @@ class Inputs:
 
     def destroy(self) -> None:
         """Unsubscribe."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        for subscriber in self._subscribers:
+            self._node.destroy_subscription(subscriber.sub)
 
-    def _subscribe(
-        self, message_type: type, topic: str, transport: str, callback: Callable[[Message], None]
-    ) -> Subscription:
+    def _subscribe(self, topic: str, transport: str, message_type: type | None = None) -> Subscriber:
         topic = self._prefix + topic
         if transport != "raw":  # the transport's topic follows a remapped base, as with image_transport
             topic = f"{self._node.resolve_topic_name(topic)}/{transport}"
-        return self._node.create_subscription(
-            message_type,
+        return Subscriber(
+            self._node,
+            message_type or (Image if transport == "raw" else CompressedImage),
             topic,
-            callback,
-            qos_profile_sensor_data,
+            qos_profile=qos_profile_sensor_data,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
-    def _on_rgb(self, message: Message) -> None:
-        self._health.colour.tick()
-        self._synchronizer.add_rgb(message)
-
-    def _on_depth(self, message: Message) -> None:
-        self._health.depth.tick()
-        self._synchronizer.add_depth(message)
+    def _on_image(self, stream: int, message: Message) -> None:
+        getattr(self._health, _STREAMS[stream]).tick()
+        try:
+            stamp = stamp_ns(message.header)
+            if stamp < 0:
+                raise FrameError(
+                    f"{_STREAMS[stream]} image has a stamp below zero ({stamp * 1e-9:.3f} s): mend the driver's clock"
+                )
+            self._synchronizer.add(message, stream)
+        except Exception as error:  # one message must not end the node
+            self._health.raised(error)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
@@ -86,7 +97,3 @@ class Inputs:
     def _on_match(self, rgb: Message, depth: Message) -> None:
         self._health.pairs.tick()
         self._on_pair(Pair(rgb, depth, self._camera_info))
-
-
-def _type(transport: str) -> type:
-    return Image if transport == "raw" else CompressedImage

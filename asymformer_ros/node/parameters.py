@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter
 from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.inference.backend import DEVICES
+from asymformer_ros.node.synchronizer import SYNCHRONIZERS
 from asymformer_ros.serving import SERVING_BACKENDS
 
 Value = bool | float | str | list[str]
@@ -65,6 +66,14 @@ SPECS: dict[str, ParameterSpec] = {
     "slop": ParameterSpec(
         0.02, "Largest difference of colour and depth stamps that makes a pair, seconds.", limits=(0.0, 10.0)
     ),
+    "pair_timeout": ParameterSpec(
+        1.0, "How long a message waits for its partner: depth may come this much later, seconds.", limits=(0.0, 60.0)
+    ),
+    "synchronizer": ParameterSpec(
+        "nearest_stamp",
+        "What pairs colour with depth: the nearest stamps, or message_filters' ApproximateTimeSynchronizer.",
+        choices=SYNCHRONIZERS,
+    ),
     "enabled": ParameterSpec(True, "Whether frames are segmented; false keeps everything loaded.", dynamic=True),
     "overlay_alpha": ParameterSpec(
         0.5, "Weight of the palette in the overlay: 0 shows the camera, 1 the palette.", limits=(0.0, 1.0), dynamic=True
@@ -96,6 +105,8 @@ class Settings:
     image_transport: str
     depth_image_transport: str
     slop: float
+    pair_timeout: float
+    synchronizer: str
     enabled: bool
     overlay_alpha: float
     min_confidence: float

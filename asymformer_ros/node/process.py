@@ -14,6 +14,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from asymformer_ros.errors import AsymformerError
 
+_MAX_ERRORS = 1000
+
 _stop = threading.Event()
 
 
@@ -39,12 +41,26 @@ def run_process(name: str, serve: Callable[[], int], args: Sequence[str] | None)
         rclpy.try_shutdown()
 
 
-def spin(node: Node, finished: Callable[[], bool] = lambda: False) -> None:
-    """Serve a node's callbacks until a signal comes, the context ends or `finished` says so."""
+def spin(
+    node: Node, finished: Callable[[], bool] = lambda: False, on_error: Callable[[Exception], None] | None = None
+) -> None:
+    """Serve a node's callbacks until a signal comes, the context ends or `finished` says so.
+
+    on_error: told what a callback raised, or the reading of a message (text that is no UTF-8, say), and the node goes
+    on; without it that ends the process, as do a thousand such errors with nothing else between them.
+    """
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    errors = 0
     try:
         while node.context.ok() and not _stop.is_set() and not finished():
-            executor.spin_once(timeout_sec=0.1)
+            try:
+                executor.spin_once(timeout_sec=0.1)
+                errors = 0
+            except Exception as error:
+                errors += 1
+                if on_error is None or errors > _MAX_ERRORS:
+                    raise
+                on_error(error)
     finally:
         executor.shutdown()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -22,7 +22,7 @@ from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.frame_path import FramePath
-from asymformer_ros.node.health import idle_status
+from asymformer_ros.node.health import Health, idle_status
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.parameters import SPECS, declare, validate
 from asymformer_ros.node.process import run_process, spin
@@ -41,6 +41,7 @@ class SegmentationNode(LifecycleNode):
         self._fallbacks: deque[str] = deque(maxlen=5)
         self._cameras: list[Camera] = []
         self._worker: Worker[Pair] | None = None
+        self._own_health = Health(self.get_logger())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
@@ -78,6 +79,15 @@ class SegmentationNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything, so that configuring can be tried again."""
         return self._transition(self.release)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What has ended the thread that segments, though nothing should."""
+        return self._worker.failure if self._worker else None
+
+    def on_callback_error(self, error: Exception) -> None:
+        """Account for a message that cannot be read and for what a callback raised."""
+        self._own_health.raised(error)
 
     def release(self) -> None:
         """Stop serving and free the model; safe in every state."""
@@ -122,7 +132,7 @@ class SegmentationNode(LifecycleNode):
 
     def _activate(self) -> None:
         assert self._backend is not None, "lifecycle: active comes after configured"
-        path = FramePath(self, Segmenter(self._backend), self._cameras)
+        path = FramePath(self, lambda: self.settings, Segmenter(self._backend), self._cameras)
         self._worker = worker = Worker(path.handle, len(self._cameras))
         for slot, camera in enumerate(self._cameras):
             topics = camera.listen(self.settings, partial(self._offer, worker, slot))
@@ -168,6 +178,8 @@ class SegmentationNode(LifecycleNode):
             facts["engine"] = progress_of(self._backend)
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
+        if self._own_health.counts:
+            facts["callbacks failed"] = str(self._own_health.counts.total())
         expects = serving and self.settings.enabled
         statuses = [
             camera.health.report(self._status_name(camera.name), facts, expects_frames=expects)
@@ -175,6 +187,12 @@ class SegmentationNode(LifecycleNode):
         ]
         if not self._cameras:
             statuses = [idle_status(self._status_name(""), facts)]
+        if self.failure is not None:
+            for status in statuses:
+                status.level, status.message = (
+                    DiagnosticStatus.ERROR,
+                    f"the thread that segments has ended: {self.failure!r}",
+                )
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
@@ -193,7 +211,11 @@ def _serve() -> int:
     try:
         if not node.start():
             return 1
-        spin(node)
+        unmanaged = node.settings.autostart  # else it is the manager who decides what follows
+        spin(node, lambda: unmanaged and node.failure is not None, node.on_callback_error)
+        if unmanaged and node.failure is not None:
+            node.get_logger().fatal(f"the thread that segments has ended: {node.failure!r}")
+            return 1
     finally:
         node.release()
         node.destroy_node()

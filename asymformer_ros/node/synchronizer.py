@@ -1,156 +1,201 @@
-"""Pairs colour and depth messages by their stamps, with message_filters where it is installed."""
+"""Pairs colour and depth messages by their stamps: our own policy, or message_filters' ApproximateTimeSynchronizer."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from time import monotonic
 
-try:
-    import message_filters
-except ImportError:
-    message_filters = None
+from std_msgs.msg import Header
 
-Message = Any
-PairCallback = Callable[[Message, Message], None]
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.node.filters import ApproximateTimeSynchronizer, Message, SimpleFilter
 
-QUEUE_SIZE = 10
+SYNCHRONIZERS = ("nearest_stamp", "message_filters")
+"""What can be asked for."""
+
+QUEUE_SIZE = 100
+"""Messages of each stream that wait at most, whatever their rate. With message_filters it is the only limit."""
+
 BACKWARD_JUMP_NS = 500_000_000
 """A stamp this much older than the newest one of its stream means that time jumped back, as when a bag loops."""
 
 
-class Pairing(Protocol):
-    """A policy of pairing: what message_filters does, or what stands in for it."""
+def make_synchronizer(name: str, slop: float, timeout: float) -> RgbdSynchronizer:
+    """The synchroniser of that name. Raises ConfigurationError where message_filters is asked for and not there."""
+    if name == "message_filters" and ApproximateTimeSynchronizer is None:
+        raise ConfigurationError(
+            "parameter synchronizer is 'message_filters', which is not installed: install the ROS package "
+            "message_filters (apt install ros-$ROS_DISTRO-message-filters), or leave it at nearest_stamp"
+        )
+    slop_ns = round(slop * 1e9)
+    return (
+        NearestStampSynchronizer(slop_ns, timeout) if name == "nearest_stamp" else MessageFiltersSynchronizer(slop_ns)
+    )
 
-    def add(self, stream: int, message: Message) -> None:
-        """Take a message of stream 0 (colour) or 1 (depth)."""
 
-    def clear(self) -> None:
-        """Forget every message."""
+class RgbdSynchronizer(SimpleFilter):
+    """Puts out pairs (colour, depth) of one moment; `registerCallback` and `connectInput` as message_filters has them.
 
-
-class RgbdSynchronizer:
-    """Hands pairs whose stamps differ by at most `slop` seconds to the registered callback.
-
-    The callback is called in the thread that adds the message and must return at once. Each message is used once.
-    Time that jumps back clears everything that waits.
+    It runs in the thread that adds a message. Each message is used once. A stream whose stamps jump back begins anew.
     """
 
-    def __init__(self, slop: float) -> None:
-        self._callbacks: list[PairCallback] = []
-        slop_ns = round(slop * 1e9)
-        self._pairing: Pairing = (
-            NearestStampPairing(slop_ns, self._emit)
-            if message_filters is None
-            else MessageFiltersPairing(slop_ns, self._emit)
-        )
+    def __init__(self) -> None:
+        super().__init__()
         self._newest = [0, 0]
 
-    @property
-    def policy(self) -> str:
-        """Name of the pairing in use, for the log."""
-        return type(self._pairing).__name__
+    def connectInput(self, filters: Sequence[SimpleFilter]) -> None:  # noqa: N802 - its name in message_filters
+        """Take colour from the first filter and depth from the second."""
+        for stream, source in enumerate(filters):
+            source.registerCallback(self.add, stream)
 
-    def registerCallback(self, callback: PairCallback) -> None:  # noqa: N802 - the name that message_filters has
-        """Call `callback(rgb, depth)` for each pair."""
-        self._callbacks.append(callback)
-
-    def add_rgb(self, message: Message) -> None:
-        """Take a colour message."""
-        self._add(0, message)
-
-    def add_depth(self, message: Message) -> None:
-        """Take a depth message."""
-        self._add(1, message)
+    def add(self, message: Message, stream: int) -> None:
+        """Take a message of stream 0 (colour) or 1 (depth), stamped at or after 0."""
+        stamp = stamp_ns(message.header)
+        if stamp < self._newest[stream] - BACKWARD_JUMP_NS:
+            self._forget(stream)
+            self._newest[stream] = stamp
+        self._newest[stream] = max(self._newest[stream], stamp)
+        self._pair(message, stamp, stream)
 
     def reset(self) -> None:
         """Forget every message that waits: time has jumped."""
-        self._pairing.clear()
+        for stream in (0, 1):
+            self._forget(stream)
         self._newest = [0, 0]
 
-    def _add(self, stream: int, message: Message) -> None:
-        stamp = stamp_ns(message)
-        if stamp < self._newest[stream] - BACKWARD_JUMP_NS:
-            self.reset()
-        self._newest[stream] = max(self._newest[stream], stamp)
-        self._pairing.add(stream, message)
+    def _pair(self, message: Message, stamp: int, stream: int) -> None:
+        raise NotImplementedError
 
-    def _emit(self, rgb: Message, depth: Message) -> None:
-        for callback in self._callbacks:
-            callback(rgb, depth)
+    def _forget(self, stream: int) -> None:
+        raise NotImplementedError
 
 
-class MessageFiltersPairing:
-    """message_filters.ApproximateTimeSynchronizer, fed by hand and made anew when time jumps."""
+class MessageFiltersSynchronizer(RgbdSynchronizer):
+    """message_filters.ApproximateTimeSynchronizer, which forgets when time jumps.
 
-    def __init__(self, slop_ns: int, emit: PairCallback) -> None:
-        self._slop_ns, self._emit = slop_ns, emit
-        self.clear()
-
-    def clear(self) -> None:
-        """See Pairing."""
-        self._inputs = (message_filters.SimpleFilter(), message_filters.SimpleFilter())
-        slop = (self._slop_ns + 1) * 1e-9  # it pairs offsets strictly below its slop
-        synchronizer = message_filters.ApproximateTimeSynchronizer(
-            fs=list(self._inputs), queue_size=QUEUE_SIZE, slop=slop
-        )
-        synchronizer.registerCallback(self._emit)
-
-    def add(self, stream: int, message: Message) -> None:
-        """See Pairing."""
-        self._inputs[stream].signalMessage(message)
-
-
-class NearestStampPairing:
-    """Pairs a message with the nearest stamp of the other stream, as soon as both are there.
-
-    Where a stream's next message is expected (by the stream's own period) to be nearer than what has arrived, it
-    waits for that one: the streams never stay paired one frame apart. What is older than a pair is dropped.
+    Its callback only keeps the pair, for it holds a lock meanwhile, and for ever where the callback raises.
     """
 
-    def __init__(self, slop_ns: int, emit: PairCallback) -> None:
-        self._slop_ns, self._emit = slop_ns, emit
+    def __init__(self, slop_ns: int) -> None:
+        super().__init__()
+        self._inputs = (SimpleFilter(), SimpleFilter())
+        self._pairs: list[tuple[Message, Message]] = []
+        slop = (slop_ns + 1) * 1e-9  # it pairs offsets strictly below its slop
+        self._synchronizer = ApproximateTimeSynchronizer(fs=list(self._inputs), queue_size=QUEUE_SIZE, slop=slop)
+        self._synchronizer.registerCallback(lambda rgb, depth: self._pairs.append((rgb, depth)))
+
+    def _pair(self, message: Message, stamp: int, stream: int) -> None:
+        self._inputs[stream].signalMessage(message)
+        while self._pairs:
+            self.signalMessage(*self._pairs.pop(0))
+
+    def _forget(self, stream: int) -> None:
+        self._synchronizer.queues[stream].clear()
+
+
+class NearestStampSynchronizer(RgbdSynchronizer):
+    """Pairs the messages whose stamps are nearest, at most slop apart, as soon as both are there.
+
+    Where the next message of a stream is expected (by the stream's own period) to be nearer than what has arrived, it
+    waits for that one: the streams never stay paired one frame apart. A message waits `timeout` seconds for its
+    partner, by the clock of its arrival, so depth may come as late as that. Pairs come in the order of their stamps:
+    what is older than the newest pair is dropped.
+    """
+
+    def __init__(self, slop_ns: int, timeout: float, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__()
+        self._slop_ns, self._timeout, self._clock = slop_ns, timeout, clock
+        self._streams = (_Stream(), _Stream())
+
+    def _forget(self, stream: int) -> None:
+        self._streams[stream].clear()
+
+    def _pair(self, message: Message, stamp: int, stream: int) -> None:
+        now = self._clock()
+        for waiting in self._streams:
+            waiting.expire(now - self._timeout)
+        self._streams[stream].add(message, stamp, now)
+        while pair := self._ready(stream):
+            rgb, depth = (self._streams[side].take(chosen) for side, chosen in enumerate(pair))
+            self.signalMessage(rgb, depth)
+
+    def _ready(self, stream: int) -> tuple[int, int] | None:
+        """The oldest stamps (colour, depth) that make a pair now that `stream` has a new message."""
+        own, other = self._streams[stream], self._streams[1 - stream]
+        for stamp in own.stamps:
+            partner = other.nearest(stamp)
+            if partner is None or abs(partner - stamp) > self._slop_ns or own.nearest(partner) != stamp:
+                continue
+            if not (other.expects_nearer(stamp, partner) or own.expects_nearer(partner, stamp)):
+                return (stamp, partner) if stream == 0 else (partner, stamp)
+        return None
+
+
+class _Stream:
+    """The messages of one stream that wait, by stamp."""
+
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """See Pairing."""
-        self._waiting: tuple[dict[int, Message], dict[int, Message]] = ({}, {})
-        self._last = [0, 0]
-        self._gaps: tuple[deque[int], deque[int]] = (deque([0, 0], maxlen=2), deque([0, 0], maxlen=2))
+        self.stamps: list[int] = []
+        self._messages: dict[int, tuple[float, Message]] = {}  # in the order of arrival
+        self._last = self._paired = 0
+        self._gaps = deque([0, 0], maxlen=2)
 
-    def add(self, stream: int, message: Message) -> None:
-        """See Pairing."""
-        stamp = stamp_ns(message)
-        if stamp > self._last[stream]:
-            self._gaps[stream].append(stamp - self._last[stream])
-            self._last[stream] = stamp
-        own, other = self._waiting[stream], self._waiting[1 - stream]
-        own[stamp] = message
-        if len(own) > QUEUE_SIZE:
-            del own[min(own)]
-        partner = min(other, key=lambda candidate: abs(candidate - stamp), default=None)
-        if partner is None or abs(partner - stamp) > self._slop_ns:
+    def add(self, message: Message, stamp: int, now: float) -> None:
+        if stamp < self._paired:
             return
-        if self._nearer_is_expected(1 - stream, stamp, partner) or self._nearer_is_expected(stream, partner, stamp):
-            return
-        stamps = (stamp, partner) if stream == 0 else (partner, stamp)
-        pair = [waiting[chosen] for waiting, chosen in zip(self._waiting, stamps, strict=True)]
-        for waiting, chosen in zip(self._waiting, stamps, strict=True):
-            for old in [candidate for candidate in waiting if candidate <= chosen]:
-                del waiting[old]
-        self._emit(*pair)
+        if self._last and stamp > self._last:
+            self._gaps.append(stamp - self._last)
+        self._last = max(self._last, stamp)
+        if self._messages.pop(stamp, None) is None:
+            insort(self.stamps, stamp)
+        self._messages[stamp] = (now, message)
+        if len(self.stamps) > QUEUE_SIZE:
+            self._remove(next(iter(self._messages)))
 
-    def _nearer_is_expected(self, stream: int, stamp: int, partner: int) -> bool:
-        """Whether the next message of `stream` should be much nearer to `stamp` than `partner` of that stream is.
+    def expire(self, before: float) -> None:
+        """Drop what arrived before that time."""
+        while self._messages:
+            stamp, (arrival, _) = next(iter(self._messages.items()))
+            if arrival >= before:
+                return
+            self._remove(stamp)
+
+    def take(self, stamp: int) -> Message:
+        """The message of that stamp; what is older goes with it."""
+        message = self._messages[stamp][1]
+        for old in self.stamps[: bisect_left(self.stamps, stamp) + 1]:
+            self._remove(old)
+        self._paired = stamp
+        return message
+
+    def nearest(self, stamp: int) -> int | None:
+        """The stamp that is nearest, of two the older."""
+        at = bisect_left(self.stamps, stamp)
+        return min(self.stamps[max(at - 1, 0) : at + 1], key=lambda one: abs(one - stamp), default=None)
+
+    def expects_nearer(self, stamp: int, partner: int) -> bool:
+        """Whether a message still to come should be much nearer to `stamp` than `partner` of this stream is.
 
         The longer of the last two gaps stands for the period, and half the distance for "much": jitter within slop
         must not make a good pair wait.
         """
-        expected = self._last[stream] + max(self._gaps[stream])
-        return 2 * abs(expected - stamp) < abs(partner - stamp)
+        period = max(self._gaps)
+        if not period:
+            return False
+        periods = max(1, round((stamp - self._last) / period))
+        return 2 * abs(self._last + periods * period - stamp) < abs(partner - stamp)
+
+    def _remove(self, stamp: int) -> None:
+        del self._messages[stamp]
+        del self.stamps[bisect_left(self.stamps, stamp)]
 
 
-def stamp_ns(message: Message) -> int:
-    """The header's stamp in nanoseconds."""
-    stamp = message.header.stamp
+def stamp_ns(header: Header) -> int:
+    """A header's stamp in nanoseconds; below 0 where a driver sends that."""
+    stamp = header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -59,11 +59,13 @@ class Mailbox(Generic[Item]):
 class Worker(Generic[Item]):
     """A thread that handles the newest items of a mailbox, one set at a time, until it is stopped.
 
-    `handle` must not raise: an exception ends the thread, as a defect of this package should.
+    `handle` must account for what goes wrong with an item. What it raises all the same ends the thread, and `failure`
+    holds it: whoever owns the worker looks there.
     """
 
     def __init__(self, handle: Callable[[dict[int, Item]], None], slots: int = 1) -> None:
         self.mailbox: Mailbox[Item] = Mailbox(slots)
+        self.failure: BaseException | None = None
         self._handle = handle
         self._thread = threading.Thread(target=self._run, name="segmentation", daemon=True)
         self._thread.start()
@@ -74,5 +76,8 @@ class Worker(Generic[Item]):
         self._thread.join()
 
     def _run(self) -> None:
-        while items := self.mailbox.take():
-            self._handle(items)
+        try:
+            while items := self.mailbox.take():
+                self._handle(items)
+        except BaseException as error:  # SystemExit, too: a library may raise it
+            self.failure = error

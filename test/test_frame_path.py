@@ -1,0 +1,291 @@
+"""Whatever a pair of messages holds, the frame path lives, accounts for it, and serves the next good pair."""
+
+from __future__ import annotations
+
+import array
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("rclpy", reason="needs ROS")
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from asymformer_ros.errors import BackendError
+from asymformer_ros.inference.backend import Prediction
+from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.node import inputs as inputs_module
+from asymformer_ros.node.conversions import image_message
+from asymformer_ros.node.filters import SimpleFilter
+from asymformer_ros.node.frame_path import FramePath
+from asymformer_ros.node.health import Health
+from asymformer_ros.node.inputs import Inputs, Pair
+
+pytestmark = pytest.mark.ros
+GOOD_RGB = image_message(np.zeros((6, 8, 3), np.uint8), "rgb8", Header(stamp=Time(sec=100)))
+GOOD_DEPTH = image_message(np.ones((6, 8), np.uint16), "16UC1", Header(stamp=Time(sec=100)))
+PNG = cv2.imencode(".png", np.ones((6, 8), np.uint16))[1].tobytes()
+HUGE_PNG = PNG[:16] + struct.pack(">II", 1 << 16, 1 << 15) + PNG[24:]
+
+
+class Log:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.told.append(text)
+
+    error = warning
+
+
+class Backend:
+    """Answers class 0 everywhere, or raises what it is given for the next call."""
+
+    name = "stand-in"
+    card = SimpleNamespace(input_size=(4, 4))
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        if (rgb == 66).all(axis=(1, 2, 3)).any():
+            raise RuntimeError("a frame of 66 is in this batch")
+        return Prediction(np.zeros(depth.shape, np.uint8), np.zeros(depth.shape, np.uint8))
+
+    def close(self) -> None:
+        pass
+
+
+class Outputs:
+    """Takes what is published, or raises."""
+
+    def __init__(self) -> None:
+        self.published: list[Any] = []
+        self.error: Exception | None = None
+
+    def wanted(self) -> bool:
+        return True
+
+    def wants_confidence(self) -> bool:
+        return True
+
+    def publish(self, *served: Any) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        self.published.append(served)
+
+
+class Bench:
+    """The frame path and the inputs of some cameras, without ROS beneath them."""
+
+    def __init__(self, cameras: int = 1) -> None:
+        self.log, self.backend = Log(), Backend()
+        self.cameras: Any = [
+            SimpleNamespace(outputs=Outputs(), health=Health(self.log))  # type: ignore[arg-type]
+            for _ in range(cameras)
+        ]
+        self.settings = SimpleNamespace(
+            max_age=0.0,
+            min_confidence=0.0,
+            overlay_alpha=0.5,
+            slop=0.02,
+            pair_timeout=1.0,
+            synchronizer="nearest_stamp",
+        )
+        node: Any = SimpleNamespace(
+            context=SimpleNamespace(ok=lambda: True),
+            get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=100_500_000_000)),
+        )
+        self.path = FramePath(node, lambda: self.settings, Segmenter(self.backend), self.cameras)  # type: ignore
+
+    def handle(self, *pairs: Pair) -> None:
+        self.path.handle(dict(enumerate(pairs)))
+
+    def counts(self, camera: int = 0) -> dict[str, int]:
+        return dict(self.cameras[camera].health.counts)
+
+
+def compressed(data: bytes, form: str) -> CompressedImage:
+    return CompressedImage(header=GOOD_RGB.header, format=form, data=array.array("B", data))
+
+
+@pytest.mark.parametrize(
+    ("rgb", "depth", "kind", "told"),
+    [
+        (
+            GOOD_RGB,
+            compressed(bytes(12) + HUGE_PNG, "16UC1; compressedDepth png"),
+            "refused",
+            "65536x32768 pixels: at most",
+        ),
+        (compressed(HUGE_PNG, "bgr8; png compressed bgr8"), GOOD_DEPTH, "refused", "65536x32768 pixels: at most"),
+        (compressed(PNG[: len(PNG) // 2], "png"), GOOD_DEPTH, "refused", "cannot be decoded"),
+        (Image(encoding="rgb8", width=2**32 - 1, height=2**32 - 1, step=2**32 - 1), GOOD_DEPTH, "refused", "0 bytes"),
+    ],
+)
+def test_what_cannot_become_a_frame_is_refused_by_name_and_the_next_is_served(
+    rgb: Any, depth: Any, kind: str, told: str
+) -> None:
+    bench = Bench()
+    bench.handle(Pair(rgb, depth, None))
+    assert bench.counts() == {kind: 1}
+    (line,) = bench.log.told
+    assert told in line
+    bench.handle(Pair(GOOD_RGB, GOOD_DEPTH, None))
+    assert bench.counts() == {kind: 1, "published": 1}
+
+
+def test_a_negative_stamp_that_reaches_the_frame_path_is_no_error() -> None:
+    bench = Bench()
+    bench.settings.max_age = 1000.0
+    rgb = image_message(np.zeros((6, 8, 3), np.uint8), "rgb8", Header(stamp=Time(sec=-1, nanosec=600_000_000)))
+    bench.handle(Pair(rgb, GOOD_DEPTH, None))
+    assert bench.counts() == {"published": 1}
+
+
+@pytest.mark.parametrize("error", [BackendError("device lost"), RuntimeError("a defect"), MemoryError()])
+def test_what_the_network_or_a_publisher_raises_costs_that_frame_alone(error: Exception) -> None:
+    bench = Bench()
+    good = Pair(GOOD_RGB, GOOD_DEPTH, None)
+    bench.backend.error = error
+    bench.handle(good)
+    bench.cameras[0].outputs.error = error
+    bench.handle(good)
+    bench.handle(good)
+    assert bench.counts() == {"failed": 2, "published": 1}
+    assert sum("Traceback" in text for text in bench.log.told) == (0 if isinstance(error, BackendError) else 1)
+
+
+def test_one_camera_s_frame_does_not_cost_the_others_theirs() -> None:
+    bench = Bench(cameras=3)
+    good = Pair(GOOD_RGB, GOOD_DEPTH, None)
+    broken = image_message(np.full((6, 8, 3), 66, np.uint8), "rgb8", GOOD_RGB.header)
+    bench.handle(good, Pair(broken, GOOD_DEPTH, None), good)
+    assert [bench.counts(camera) for camera in range(3)] == [{"published": 1}, {"failed": 1}, {"published": 1}]
+    bench.handle(good, Pair(GOOD_RGB, Image(), None), good)
+    assert [bench.counts(camera)["published"] for camera in (0, 2)] == [2, 2]
+    assert bench.counts(1) == {"failed": 1, "refused": 1}
+
+
+Stamps = st.builds(Time, sec=st.integers(-(2**31), 2**31 - 1), nanosec=st.integers(0, 2**32 - 1))
+Headers = st.builds(Header, stamp=Stamps | st.just(Time(sec=100)), frame_id=st.text(max_size=8))
+Unsigned = st.integers(0, 12) | st.integers(0, 2**32 - 1)
+Encodings = st.sampled_from(
+    ["rgb8", "bgr8", "rgba8", "mono8", "16UC1", "mono16", "32FC1", "bayer_rggb8", "yuv422", "8UC7", ""]
+) | st.text(max_size=10)
+Images = st.builds(
+    Image,
+    header=Headers,
+    height=Unsigned,
+    width=Unsigned,
+    encoding=Encodings,
+    is_bigendian=st.integers(0, 255),
+    step=Unsigned,
+    data=st.binary(max_size=400).map(lambda data: array.array("B", data)),
+)
+
+
+def _encoded(extension: str, pixels: NDArray[Any]) -> bytes:
+    return cv2.imencode(extension, pixels)[1].tobytes()
+
+
+_FILES = [
+    _encoded(".jpg", np.full((6, 8, 3), 7, np.uint8)),
+    _encoded(".png", np.full((6, 8, 3), 7, np.uint8)),
+    _encoded(".webp", np.full((6, 8, 3), 7, np.uint8)),
+    _encoded(".bmp", np.full((6, 8), 7, np.uint8)),
+    PNG,
+    HUGE_PNG,
+]
+
+
+@st.composite
+def payloads(draw: Any) -> array.array[int]:
+    """Bytes of an image file, damaged in some places, cut, or rubbish; with or without compressedDepth's header."""
+    data = bytearray(draw(st.sampled_from(_FILES) | st.binary(max_size=60)))
+    for at, byte in draw(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4)):
+        if at < len(data):
+            data[at] = byte
+    cut = draw(st.none() | st.integers(0, 400))
+    return array.array("B", draw(st.sampled_from([b"", bytes(12), b"\xff" * 12])) + bytes(data[:cut]))
+
+
+Formats = st.sampled_from(
+    [
+        "jpeg",
+        "png",
+        "rgb8; jpeg compressed bgr8",
+        "rgb8; jpeg compressed rgb8",
+        "bayer_rggb8; jpeg compressed ",
+        "16UC1; png compressed ",
+        "16UC1; compressedDepth png",
+        "32FC1; compressedDepth png",
+        "16UC1; compressedDepth rvl",
+        "",
+    ]
+) | st.text(max_size=20)
+Compressed = st.builds(CompressedImage, header=Headers, format=Formats, data=payloads())
+Infos = st.none() | st.builds(
+    CameraInfo, height=Unsigned, width=Unsigned, binning_x=Unsigned, k=st.just([float("nan")] * 9)
+)
+AnyPairs = st.builds(Pair, rgb=Images | Compressed, depth=Images | Compressed, camera_info=Infos)
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(AnyPairs | AnyPairs.map(lambda pair: Pair(GOOD_RGB, pair.depth, pair.camera_info)), st.floats(0, 1000))
+def test_any_pair_is_published_or_counted_and_the_next_one_is_served(pair: Pair, max_age: float) -> None:
+    bench = Bench()
+    bench.settings.max_age = max_age
+    bench.handle(pair)
+    counts = bench.counts()
+    assert sum(counts.values()) == 1
+    assert "Traceback" not in "".join(bench.log.told)
+    bench.settings.max_age = 0.0
+    bench.handle(Pair(GOOD_RGB, GOOD_DEPTH, None))
+    assert bench.counts().get("published", 0) == counts.get("published", 0) + 1
+
+
+class Subscriptions:
+    """A node that hands out its subscriptions' callbacks by topic."""
+
+    def __init__(self) -> None:
+        self.filters: dict[str, Any] = {}
+
+    def subscriber(self, node: Any, message_type: type, topic: str, **options: Any) -> Any:
+        self.filters[topic] = made = SimpleFilter()
+        return made
+
+
+@settings(deadline=None, max_examples=200)
+@given(arrivals=st.lists(st.tuples(st.sampled_from(["rgb/image", "depth/image"]), Headers), max_size=30))
+def test_no_stamp_makes_a_callback_raise(arrivals: list[tuple[str, Header]]) -> None:
+    topics, log, pairs = Subscriptions(), Log(), []
+    health = Health(log)  # type: ignore[arg-type]
+    settings_now: Any = SimpleNamespace(
+        slop=0.02,
+        pair_timeout=1.0,
+        synchronizer="nearest_stamp",
+        image_transport="raw",
+        depth_image_transport="raw",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inputs_module, "Subscriber", topics.subscriber)
+        Inputs(object(), "", settings_now, health, pairs.append)  # type: ignore[arg-type]
+    for topic, header in arrivals:
+        topics.filters[topic].signalMessage(Image(header=header))
+    negative = sum(header.stamp.sec * 10**9 + header.stamp.nanosec < 0 for _, header in arrivals)
+    assert dict(health.counts) == ({"refused": negative} if negative else {})
