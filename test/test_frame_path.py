@@ -52,7 +52,7 @@ class Backend:
     """Answers class 0 everywhere, or raises what it is given for the next call."""
 
     name = "stand-in"
-    card = SimpleNamespace(input_size=(4, 4))
+    card = SimpleNamespace(input_size=(4, 4), label_set=None)
 
     def __init__(self) -> None:
         self.error: Exception | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
+
+from asymformer_ros.optional import installed
 
 Message = Any
 
@@ -39,5 +40,5 @@ class Subscriber(SimpleFilter):
 ApproximateTimeSynchronizer: Any = None
 """None where message_filters is not installed."""
 
-if not TYPE_CHECKING and importlib.util.find_spec("message_filters"):
+if not TYPE_CHECKING and installed("message_filters"):
     from message_filters import ApproximateTimeSynchronizer, SimpleFilter, Subscriber  # noqa: F401 - for the others

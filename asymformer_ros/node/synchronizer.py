@@ -9,8 +9,8 @@ from time import monotonic
 
 from std_msgs.msg import Header
 
-from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.node.filters import ApproximateTimeSynchronizer, Message, SimpleFilter
+from asymformer_ros.optional import require
 
 SYNCHRONIZERS = ("nearest_stamp", "message_filters")
 """What can be asked for."""
@@ -23,12 +23,9 @@ BACKWARD_JUMP_NS = 500_000_000
 
 
 def make_synchronizer(name: str, slop: float, timeout: float) -> RgbdSynchronizer:
-    """The synchroniser of that name. Raises ConfigurationError where message_filters is asked for and not there."""
-    if name == "message_filters" and ApproximateTimeSynchronizer is None:
-        raise ConfigurationError(
-            "parameter synchronizer is 'message_filters', which is not installed: install the ROS package "
-            "message_filters (apt install ros-$ROS_DISTRO-message-filters), or leave it at nearest_stamp"
-        )
+    """The synchroniser of that name. Raises DependencyError where message_filters is asked for and not there."""
+    if name == "message_filters":
+        require("parameter synchronizer, which is 'message_filters' in place of 'nearest_stamp',", "message_filters")
     slop_ns = round(slop * 1e9)
     return (
         NearestStampSynchronizer(slop_ns, timeout) if name == "nearest_stamp" else MessageFiltersSynchronizer(slop_ns)
