@@ -112,8 +112,8 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_subcommand_is_in_the_help() -> None:
     text = build_parser().format_help()
-    for module in SUBCOMMANDS:
-        assert module.__name__.rsplit(".", 1)[1].replace("_", "-") in text
+    for name in SUBCOMMANDS:
+        assert name in text
 
 
 def test_the_command_line_starts_without_pytorch() -> None:

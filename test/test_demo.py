@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT
 
@@ -34,6 +35,8 @@ def arguments(*given: str) -> argparse.Namespace:
         (["--camera", "folder"], "belong together"),
         (["--folder", "x"], "belong together"),
         (["--output", "/no/such/folder/demo.png"], "does not exist"),
+        (["--output", "demo.jpg"], "expected the name of a .png file"),
+        (["--output", "/"], "expected the name of a .png file"),
     ],
 )
 def test_an_argument_without_sense_is_refused_before_anything_starts(given: list[str], says: str) -> None:
@@ -77,10 +80,11 @@ def test_a_child_is_ended_and_stays_ended(tmp_path: Path) -> None:
 
 
 def _start(*given: str, cwd: Path) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
     return subprocess.Popen(
         [sys.executable, "-m", "asymformer_ros.cli.main", "demo", *given],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        env={**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -132,6 +136,30 @@ def test_an_early_interrupt_ends_the_demo_with_code_0_and_a_picture(tmp_path: Pa
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert (tmp_path / "demo.png").exists()
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_the_nodes_end_with_the_demo_however_it_ends(number: signal.Signals, tmp_path: Path) -> None:
+    process = _start("--model", "demo", "--seconds", "600", cwd=tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Hz | age" in line:
+            break
+    nodes = psutil.Process(process.pid).children()
+    assert len(nodes) == 2
+    process.send_signal(number)
+    assert process.wait(60) == (129 if number == signal.SIGHUP else -number)
+    _, alive = psutil.wait_procs(nodes, timeout=60)
+    assert not alive
+
+
+def test_the_demo_keeps_the_users_ros_domain_and_tells_its_own() -> None:
+    assert "ROS_DOMAIN_ID" not in demo.demo_environment({"ROS_DOMAIN_ID": "7"})
+    own = demo.demo_environment({})
+    assert 1 <= int(own["ROS_DOMAIN_ID"]) <= 100
+    assert demo._domain(own) == f"ROS_DOMAIN_ID={own['ROS_DOMAIN_ID']} ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
 
 
 @pytest.mark.ros

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import signal
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -87,7 +87,7 @@ class Robot:
         self.peer = Peer(domain)
         self.publishers = [self.peer.advertise(Image, topic) for topic in self.topics]
         self.summaries = self.peer.node.create_publisher(SegmentationSummary, "segmentation/summary", 10)
-        classes = [ClassSummary(id=label, name=name) for label, name in zip((WALL, BED), names, strict=True)]
+        classes = [ClassSummary(id=label, name=name, pixel_fraction=0.5) for label, name in zip((WALL, BED), names, strict=True)]
         self.summary = SegmentationSummary(classes=classes, age_ms=20.0, backend="none")
 
     def publish(self, stamp: int, labels: np.ndarray, truth: np.ndarray) -> None:
@@ -105,7 +105,6 @@ def watch_robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Publish three moments, half of whose wall is called a bed, and return what the viewer saw."""
     domain = free_domain()
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     truth = np.full((60, 80), WALL, np.uint8)
     truth[:30] = BED
     labels = truth.copy()
@@ -127,8 +126,6 @@ def watch_robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield watch_it
     for robot in robots:
         robot.peer.close()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def test_the_viewer_compares_each_segmentation_with_the_truth_of_its_stamp(watch_robot: Any) -> None:
@@ -139,12 +136,16 @@ def test_the_viewer_compares_each_segmentation_with_the_truth_of_its_stamp(watch
     assert lines[0].endswith("frames segmented, age p50 20 ms, p95 20 ms")
     assert lines[1] == f"mIoU 58.3% over {viewer.compared} frames, against the simulation's truth"
     assert lines[2:] == ["IoU: bed 67%, wall 50%"]
-    assert "mIoU 58.3%" in live_line(viewer)
+    assert "mIoU 58.3%" in live_line(viewer, 1000)
+    for width in (60, 79, 100, 200):
+        assert len(live_line(viewer, width)) <= width
+        assert re.search(r"\d Hz \| age 20 ms \| mIoU 58.3% \| .*network \d", live_line(viewer, width))
+    assert "wall" in live_line(viewer, 100)
 
 
 def test_a_model_with_other_classes_is_not_compared_with_the_truth(watch_robot: Any) -> None:
     viewer = watch_robot("wall", "sofa")
     assert viewer.best.truth is None
     assert viewer.compared == 0
-    assert "mIoU" not in " ".join([live_line(viewer), *closing_lines(viewer)])
+    assert "mIoU" not in " ".join([live_line(viewer, 1000), *closing_lines(viewer)])
     assert picture(viewer.best, "segmentation").shape[1] == 3 * 80 + 2 * 4

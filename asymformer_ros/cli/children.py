@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from asymformer_ros.errors import AsymformerError
@@ -15,9 +17,15 @@ from asymformer_ros.errors import AsymformerError
 _PATIENCE = {signal.SIGINT: 10.0, signal.SIGTERM: 5.0, signal.SIGKILL: 5.0}  # seconds to end after each
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[\d.]+\] \[[^\]]*\]: ")
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
 
 class Child:
-    """One ROS node of this package as a process with a log file, out of reach of the terminal's Ctrl-C."""
+    """One ROS node of this package as a process with a log file, out of reach of the terminal's Ctrl-C.
+
+    It ends with the thread that started it, also where that is killed.
+    """
 
     def __init__(self, module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = module.rpartition(".")[2]
@@ -30,6 +38,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=partial(_end_with_parent, os.getpid()),
             )
 
     def require_alive(self) -> None:
@@ -60,3 +69,10 @@ class Child:
             self._process.send_signal(number)
             if self.ends_within(patience):
                 return
+
+
+def _end_with_parent(parent: int) -> None:
+    """In the child: have the kernel send SIGTERM when the parent's thread ends. It may have ended before."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGTERM)

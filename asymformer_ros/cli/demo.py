@@ -10,14 +10,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.children import Child
-from asymformer_ros.cli.demo_report import OVERLAY_ALPHA, closing_lines, live_line, picture
 from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.frames.images import write_png
 from asymformer_ros.models.catalogue import UNTRAINED
 from asymformer_ros.node.fastdds import large_message_environment
 from asymformer_ros.optional import require
@@ -54,8 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Run the demo. Raises AsymformerError where it could not show anything."""
     _check(args)
-    environment = _environment()
+    environment = demo_environment(os.environ)
     os.environ.update(environment)  # this process's own node meets the children there
+    print(f"its topics, in another shell: export {_domain(os.environ)}", flush=True)
     warning = _warning(args)
     if warning:
         print(f"asymformer demo: {warning}", flush=True)
@@ -73,8 +72,17 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigurationError("--seconds must be above 0")
     if (args.camera == "folder") != (args.folder is not None):
         raise ConfigurationError("--folder and --camera folder belong together: give both or neither")
-    if not args.output.absolute().parent.is_dir():
-        raise ConfigurationError(f"--output {args.output}: the folder {args.output.absolute().parent} does not exist")
+    _check_output(args.output)
+
+
+def _check_output(path: Path) -> None:
+    folder = path.absolute().parent
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise ConfigurationError(f"--output {path}: expected the name of a .png file")
+    if not folder.is_dir():
+        raise ConfigurationError(f"--output {path}: the folder {folder} does not exist")
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(f"--output {path}: the folder {folder} cannot be written to")
 
 
 def _warning(args: argparse.Namespace) -> str:
@@ -83,14 +91,25 @@ def _warning(args: argparse.Namespace) -> str:
     return _OUT_OF_PLACE if args.model == "demo" and args.camera == "folder" else ""
 
 
-def _environment() -> dict[str, str]:
-    """A ROS domain of the demo's own on this machine, and room for images in shared memory."""
+def demo_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the demo adds to the environment of its nodes.
+
+    A ROS domain of its own on this machine where the user has chosen none, and room for images in shared memory.
+    """
     alone = {"ROS_DOMAIN_ID": str(random.randint(1, 100)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    return {**alone, **large_message_environment(os.environ)}
+    return {**({} if environment.get("ROS_DOMAIN_ID") else alone), **large_message_environment(environment)}
+
+
+def _domain(environment: Mapping[str, str]) -> str:
+    """The variables by which another shell finds the demo's topics."""
+    names = ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+    return " ".join(f"{name}={environment[name]}" for name in names if environment.get(name))
 
 
 @contextlib.contextmanager
 def _children(args: argparse.Namespace, environment: dict[str, str]) -> Iterator[list[Child]]:
+    from asymformer_ros.cli.demo_report import OVERLAY_ALPHA
+
     children: list[Child] = []
     with tempfile.TemporaryDirectory(prefix="asymformer_demo_") as logs:
         try:
@@ -113,6 +132,7 @@ def _camera_parameters(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _watch(args: argparse.Namespace, children: list[Child]) -> DemoViewer:
+    from asymformer_ros.cli.demo_report import live_line
     from asymformer_ros.node.demo_viewer import watch
 
     started = time.monotonic()
@@ -125,7 +145,7 @@ def _watch(args: argparse.Namespace, children: list[Child]) -> DemoViewer:
                 f"nothing was segmented within {_STARTUP_SECONDS:.0f} s; segmentation_node's last words: "
                 f"{children[0].last_words()}"
             )
-        _show(live_line(viewer))
+        _show(live_line(viewer, _line_width()))
         return viewer.seconds < args.seconds
 
     try:
@@ -140,8 +160,12 @@ def _show(line: str) -> None:
     if not sys.stdout.isatty():
         print(line, flush=True)
         return
-    width = shutil.get_terminal_size().columns - 1
-    print("\r" + line[:width].ljust(width), end="", flush=True)
+    print("\r" + line.ljust(_line_width()), end="", flush=True)
+
+
+def _line_width() -> int:
+    """Characters of a line that can be rewritten; in a file a line may have any length."""
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else 1000
 
 
 def _conclude(viewer: DemoViewer, args: argparse.Namespace) -> None:
@@ -150,6 +174,9 @@ def _conclude(viewer: DemoViewer, args: argparse.Namespace) -> None:
             f"no picture: {viewer.camera_images} camera images and {viewer.segmented} segmentations came, none of one "
             "stamp"
         )
+    from asymformer_ros.cli.demo_report import closing_lines, picture
+    from asymformer_ros.frames.images import write_png
+
     caption = "segmentation (untrained)" if args.model in UNTRAINED else "segmentation"
     write_png(args.output, picture(viewer.best, caption))
     for line in closing_lines(viewer):

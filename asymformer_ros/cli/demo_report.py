@@ -12,6 +12,7 @@ from asymformer_ros.cli.demo_picture import Panel, compose, depth_panel
 from asymformer_ros.frames.frame import UNLABELLED
 
 if TYPE_CHECKING:
+    from asymformer_ros.msg import SegmentationSummary
     from asymformer_ros.node.demo_viewer import DemoViewer, Moment
 
 OVERLAY_ALPHA = 0.6
@@ -22,25 +23,47 @@ _WORTH_SHOWING = 0.01
 _SHARES_A_LINE = 7
 
 
-def live_line(viewer: DemoViewer) -> str:
-    """One line on what is going on."""
+def live_line(viewer: DemoViewer, width: int) -> str:
+    """What is going on, in at most `width` characters: as many classes and details as fit."""
     summary = viewer.summary
     if summary is None:
-        return f"waiting for the first segmented frame ({viewer.camera_images} camera images so far)"
+        return f"waiting for the first segmented frame ({viewer.camera_images} camera images so far)"[:width]
     scores = viewer.scores()
-    seen = [f"{one.name} {one.pixel_fraction:.0%}" for one in summary.classes if one.pixel_fraction >= _WORTH_SHOWING]
-    more = len(summary.classes) - len(seen[:_CLASSES_SHOWN])
-    parts = (
+    figures = (
         f"{viewer.seconds:3.0f} s",
         f"{viewer.rate():4.1f} Hz",
         f"age {summary.age_ms:.0f} ms",
-        f"mIoU {scores.mean_iou_present:.1%}" if scores else "",
-        ", ".join(seen[:_CLASSES_SHOWN]) + (f" and {more} more" if more > 0 else ""),
-        f"convert {summary.convert_ms:.1f} + prepare {summary.preprocess_ms:.1f} + network "
-        f"{summary.inference_ms:.1f} + post {summary.postprocess_ms:.1f} ms",
-        summary.backend,
+        *([f"mIoU {scores.mean_iou_present:.1%}"] if scores else []),
     )
-    return " | ".join(filter(None, parts))
+    line = ""
+    for details in _details(summary):
+        line = " | ".join(filter(None, (*figures, *details)))
+        if len(line) <= width:
+            break
+    return line[:width]
+
+
+def _details(summary: SegmentationSummary) -> Iterator[tuple[str, ...]]:
+    """Classes in view, stage times and backend, from the longest form to the shortest."""
+    total = summary.convert_ms + summary.preprocess_ms + summary.inference_ms + summary.postprocess_ms
+    brief = f"network {summary.inference_ms:.1f} of {total:.1f} ms"
+    stages = (
+        f"convert {summary.convert_ms:.1f} + prepare {summary.preprocess_ms:.1f} + network "
+        f"{summary.inference_ms:.1f} + post {summary.postprocess_ms:.1f} ms"
+    )
+    classes = [_in_view(summary, shown) for shown in range(_CLASSES_SHOWN, -1, -1)]
+    yield classes[0], stages, summary.backend
+    yield classes[0], stages
+    for some in classes:
+        yield some, brief
+    yield (brief,)
+
+
+def _in_view(summary: SegmentationSummary, shown: int) -> str:
+    """The largest classes, and how many more there are."""
+    worth = [f"{one.name} {one.pixel_fraction:.0%}" for one in summary.classes if one.pixel_fraction >= _WORTH_SHOWING]
+    more = len(summary.classes) - len(worth[:shown])
+    return " and ".join(filter(None, (", ".join(worth[:shown]), f"{more} more" if more > 0 else "")))
 
 
 def closing_lines(viewer: DemoViewer) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ from asymformer_ros.frames.overlay import blend
 from asymformer_ros.models.labels import Color, label_set
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.conversions import frame_from_messages
+from asymformer_ros.signals import stop_event
 
 TRUTH = label_set("nyuv2_40")
 """Classes of truth/labels."""
@@ -191,22 +191,20 @@ def watch(go_on: Callable[[DemoViewer], bool], with_truth: bool) -> DemoViewer:
 
     The environment must name the ROS domain before. What `go_on` raises passes through.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     viewer = DemoViewer(with_truth)
     executor = SingleThreadedExecutor()
     executor.add_node(viewer)
     report = time.monotonic() + 1
     try:
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=0.1)
-            if time.monotonic() < report:
-                continue
-            report += 1
-            if not go_on(viewer):
-                break
+        with stop_event(signal.SIGINT, signal.SIGTERM) as stop:
+            while not stop.is_set():
+                executor.spin_once(timeout_sec=0.1)
+                if time.monotonic() < report:
+                    continue
+                report += 1
+                if not go_on(viewer):
+                    break
     finally:
         executor.shutdown()
         viewer.destroy_node()

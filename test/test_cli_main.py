@@ -1,0 +1,104 @@
+"""The command line as a whole: quick help, quiet ends, signals, the log."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asymformer_ros.cli import doctor
+from asymformer_ros.cli.main import SUBCOMMANDS, main
+from asymformer_ros.signals import handling, stop_event
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(code: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=ROOT, **options)  # type: ignore[call-overload]
+
+
+def test_every_module_of_the_command_line_that_is_a_subcommand_is_listed() -> None:
+    modules = [path for path in (ROOT / "asymformer_ros/cli").glob("*.py") if "def add_parser(" in path.read_text()]
+    assert sorted(path.stem.replace("_", "-") for path in modules) == sorted(SUBCOMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["train", "--help"], ["weights", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys, asymformer_ros.cli.main as cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: print([name for name in ('torch', 'onnx', 'rclpy') if name in sys.modules])"
+    )
+    assert run(code, *arguments).stdout.splitlines()[-1] == "[]"
+
+
+def test_one_subcommand_does_not_import_the_others() -> None:
+    code = "import sys, asymformer_ros.cli.main as cli; cli.build_parser(['weights']); print('\\n'.join(sys.modules))"
+    loaded = run(code).stdout.split()
+    assert "asymformer_ros.cli.weights" in loaded
+    assert "asymformer_ros.cli.train" not in loaded
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["weights", "list"]])
+def test_a_reader_who_goes_away_is_no_error(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    program = [sys.executable, "-m", "asymformer_ros.cli.main", *arguments]
+    done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode in (0, 128 + signal.SIGPIPE)  # argparse itself passes over what it cannot print
+
+
+def test_what_the_package_logs_goes_to_stderr_while_a_command_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tell(_: argparse.Namespace) -> int:
+        logging.getLogger("asymformer_ros.inference.torch").info("the network is %s", "ready")
+        logging.getLogger("asymformer_ros.engine.build").debug("not told")
+        return 0
+
+    monkeypatch.setattr(doctor, "run", tell)
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().err == "asymformer: the network is ready\n"
+    logging.getLogger("asymformer_ros").info("no command runs")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_unwinds_the_command(number: signal.Signals) -> None:
+    code = (
+        "import os, sys, time, asymformer_ros.cli.main as cli, asymformer_ros.cli.doctor as doctor\n"
+        "def work(args):\n"
+        f"    try: os.kill(os.getpid(), {int(number)}); time.sleep(30)\n"
+        "    finally: print('cleaned up')\n"
+        "doctor.run = work\n"
+        "sys.exit(cli.main(['doctor']))"
+    )
+    done = run(code, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "cleaned up\n", "")
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with handling(lambda *_: pytest.fail("it was to be ignored"), signal.SIGHUP, signal.SIGTERM):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_set_an_event_and_are_as_before_afterwards() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_event() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+    assert signal.getsignal(signal.SIGTERM) == before
