@@ -87,7 +87,10 @@ class Robot:
         self.peer = Peer(domain)
         self.publishers = [self.peer.advertise(Image, topic) for topic in self.topics]
         self.summaries = self.peer.node.create_publisher(SegmentationSummary, "segmentation/summary", 10)
-        classes = [ClassSummary(id=label, name=name, pixel_fraction=0.5) for label, name in zip((WALL, BED), names, strict=True)]
+        classes = [
+            ClassSummary(id=label, name=name, pixel_fraction=0.5)
+            for label, name in zip((WALL, BED), names, strict=True)
+        ]
         self.summary = SegmentationSummary(classes=classes, age_ms=20.0, backend="none")
 
     def publish(self, stamp: int, labels: np.ndarray, truth: np.ndarray) -> None:
