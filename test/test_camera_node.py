@@ -115,7 +115,7 @@ def test_the_simulated_camera_publishes_matching_colour_depth_and_info(start: An
 
 
 def test_the_truth_is_that_of_the_colour_image_of_its_stamp(start: Any) -> None:
-    from asymformer_ros.simulation.live import WorldCamera
+    from asymformer_ros.simulation.live import LiveWorld
 
     run = start("width:=64", "height:=48", "seed:=5", "rate:=5")
     truths = run.peer.listen(Image, "/truth/labels", qos_profile_sensor_data)
@@ -125,7 +125,7 @@ def test_the_truth_is_that_of_the_colour_image_of_its_stamp(start: Any) -> None:
     rgb = images[stamps([truth])[0]]
     assert truth.header == rgb.header
     assert (truth.encoding, truth.height, truth.width, truth.step) == ("mono8", 48, 64, 64)
-    camera = WorldCamera(Intrinsics.typical(64, 48), rate=5, seed=5)
+    camera = LiveWorld(Intrinsics.typical(64, 48), rate=5, seed=5)
     frames = (camera.frame(index) for index in range(60))
     frame = next(frame for frame in frames if (frame.rgb == pixels(rgb, "u1")).all())
     np.testing.assert_array_equal(pixels(truth, "u1")[..., 0], frame.labels)

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.recording import RgbdRecording
-from asymformer_ros.simulation.camera import RecordedCamera
+from asymformer_ros.node.frame_source import RecordedSource
 
 RED = (200, 30, 20)
 
@@ -161,8 +161,8 @@ def test_depth_survives_the_round_trip(tmp_path_factory: pytest.TempPathFactory,
 
 
 def test_a_recorded_camera_ends_or_loops(folder: Path) -> None:
-    assert RecordedCamera(folder, loop=False).frame(3) is None
-    looping = RecordedCamera(folder, loop=True)
+    assert RecordedSource(folder, loop=False).frame(3) is None
+    looping = RecordedSource(folder, loop=True)
     np.testing.assert_array_equal(looping.frame(4).depth, looping.recording.raw(1).depth)
 
 

@@ -15,7 +15,7 @@ from asymformer_ros.simulation.drive import camera_pose
 from asymformer_ros.simulation.furniture import block
 from asymformer_ros.simulation.materials import Material
 from asymformer_ros.simulation.meshes import Mesh, Part, ball, bowl, box, cloth, cushion, cylinder, frustum
-from asymformer_ros.simulation.rendering import View, render
+from asymformer_ros.simulation.rendering import Rendering, render
 from asymformer_ros.simulation.scene import Light, Scene
 from asymformer_ros.simulation.sensor import KINECT, expose, measure_depth
 
@@ -37,12 +37,12 @@ def hall(half: float = 10.0) -> list[Part]:
     return sides
 
 
-def view_of(*things: Part, pose: np.ndarray = AHEAD, half: float = 10.0) -> tuple[Scene, View]:
+def view_of(*things: Part, pose: np.ndarray = AHEAD, half: float = 10.0) -> tuple[Scene, Rendering]:
     scene = Scene([*hall(half), *things], [LAMP])
     return scene, render(scene, pose, CAMERA)
 
 
-def depth_of(scene: Scene, view: View, pose: np.ndarray = AHEAD) -> np.ndarray:
+def depth_of(scene: Scene, view: Rendering, pose: np.ndarray = AHEAD) -> np.ndarray:
     return measure_depth(scene, view, pose, np.random.default_rng(0))
 
 

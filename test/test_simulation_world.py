@@ -24,7 +24,7 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.simulation.data_set import TEST_SEEDS, RenderPlan
 from asymformer_ros.simulation.floor_plan import FloorPlan, Rectangle
-from asymformer_ros.simulation.live import SECONDS_IN_ROOM, WorldCamera
+from asymformer_ros.simulation.live import SECONDS_IN_ROOM, LiveWorld
 from asymformer_ros.simulation.world import World
 
 ROOT = Path(__file__).parents[1]
@@ -91,12 +91,12 @@ def test_the_same_seed_gives_the_same_pictures_and_another_seed_others() -> None
 
 
 def test_a_camera_drives_through_one_room_after_the_other() -> None:
-    camera = WorldCamera(SMALL, rate=2.0, seed=7)
+    camera = LiveWorld(SMALL, rate=2.0, seed=7)
     last, first = camera.frame(int(2 * SECONDS_IN_ROOM) - 1), camera.frame(int(2 * SECONDS_IN_ROOM))
     assert last.labels is not None
     world = World(8)
     np.testing.assert_array_equal(first.labels, world.view(world.drive.pose(0.0), SMALL).labels)
-    again = WorldCamera(SMALL, rate=2.0, seed=7).frame(int(2 * SECONDS_IN_ROOM) - 1)
+    again = LiveWorld(SMALL, rate=2.0, seed=7).frame(int(2 * SECONDS_IN_ROOM) - 1)
     np.testing.assert_array_equal(last.rgb, again.rgb)
 
 

@@ -25,8 +25,8 @@ from asymformer_ros.frames.depth import metres_from_millimetres
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.node.conversions import image_message
+from asymformer_ros.node.frame_source import FramesAhead, FrameSource, RecordedSource, SensorNoise
 from asymformer_ros.node.process import run_process, spin
-from asymformer_ros.simulation.camera import Camera, FramesAhead, RecordedCamera, SensorNoise
 
 _QUEUE_DEPTH = 5
 _RATES = {"sim": 8.0, "folder": 30.0}  # where the parameter rate is 0
@@ -71,13 +71,13 @@ class CameraSettings:
         """The rate, where it is 0 the source's own."""
         return self.rate or _RATES[self.source]
 
-    def open_camera(self) -> Camera:
+    def open_camera(self) -> FrameSource:
         """The camera that these settings name. Raises AsymformerError where it cannot be had."""
         if self.source == "folder":
-            return RecordedCamera(Path(self.folder).expanduser(), self.loop)
-        from asymformer_ros.simulation.live import WorldCamera  # needs a ray caster, which a recording does not
+            return RecordedSource(Path(self.folder).expanduser(), self.loop)
+        from asymformer_ros.simulation.live import LiveWorld  # needs a ray caster, which a recording does not
 
-        return WorldCamera(Intrinsics.typical(self.width, self.height), self.hertz, self.seed)
+        return LiveWorld(Intrinsics.typical(self.width, self.height), self.hertz, self.seed)
 
 
 class CameraNode(Node):
@@ -108,9 +108,9 @@ class CameraNode(Node):
         self._frames.close()
         super().destroy_node()
 
-    def _announce(self, camera: Camera) -> None:
+    def _announce(self, camera: FrameSource) -> None:
         size, what = camera.intrinsics, f"simulated rooms from seed {self.settings.seed} on"
-        if isinstance(camera, RecordedCamera):
+        if isinstance(camera, RecordedSource):
             what = f"{len(camera.recording)} frames of '{camera.recording.folder}'"
             if camera.recording.intrinsics_are_guessed:
                 self.get_logger().warning(

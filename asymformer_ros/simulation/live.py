@@ -1,4 +1,4 @@
-"""The simulated world as a camera that never ends: one room after the other."""
+"""The simulated world as frames that never end: one room after the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asymformer_ros.simulation.world import World
 SECONDS_IN_ROOM = 15.0
 
 
-class WorldCamera:
+class LiveWorld:
     """Frames of a robot's drive, `rate` a second, through the rooms of `seed`, seed + 1 and so on, 15 s in each."""
 
     def __init__(self, intrinsics: Intrinsics, rate: float, seed: int) -> None:

@@ -22,7 +22,7 @@ _SHINE = 24.0  # exponent of highlights
 
 
 @dataclass(frozen=True)
-class View:
+class Rendering:
     """What a camera without faults would see.
 
     radiance: (H, W, 3) float32 linear RGB. depth: (H, W) float32 metres along the optical axis. labels: (H, W) uint8.
@@ -39,7 +39,7 @@ class View:
     points: _Floats
 
 
-def render(scene: Scene, pose: NDArray[np.float64], intrinsics: Intrinsics) -> View:
+def render(scene: Scene, pose: NDArray[np.float64], intrinsics: Intrinsics) -> Rendering:
     """See the scene from a (4, 4) camera-to-world pose in the optical frame (x right, y down, z forward; REP 103)."""
     rays = _rays(pose, intrinsics)
     origins = np.broadcast_to(pose[:3, 3].astype(np.float32), rays.shape).copy()
@@ -57,7 +57,7 @@ def render(scene: Scene, pose: NDArray[np.float64], intrinsics: Intrinsics) -> V
         light += diffuse
         shine += highlight
     radiance = color * (light + glow) + scene.surfaces.gloss[hits.part][:, None] * shine
-    return View(
+    return Rendering(
         radiance.reshape(*shape, 3),
         hits.distance.reshape(shape),
         scene.surfaces.label[hits.part].reshape(shape),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.frames.recording import RawRgbd
-from asymformer_ros.simulation.rendering import View
+from asymformer_ros.simulation.rendering import Rendering
 from asymformer_ros.simulation.scene import Scene
 
 Rng = np.random.Generator
@@ -51,7 +51,7 @@ def expose(radiance: _Floats, rng: Rng) -> NDArray[np.uint8]:
 
 
 def measure_depth(
-    scene: Scene, view: View, pose: NDArray[np.float64], rng: Rng, model: DepthModel = KINECT
+    scene: Scene, view: Rendering, pose: NDArray[np.float64], rng: Rng, model: DepthModel = KINECT
 ) -> NDArray[np.uint16]:
     """Depth (H, W) uint16 millimetres, 0 where the sensor does not know it."""
     unknown = _in_shadow(scene, view, pose, model) | _swallowed(view, rng, model)
@@ -74,7 +74,7 @@ def _frayed(depth: _Floats, rng: Rng, jitter: float) -> _Floats:
     return cv2.remap(depth, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
-def _in_shadow(scene: Scene, view: View, pose: NDArray[np.float64], model: DepthModel) -> NDArray[np.bool_]:
+def _in_shadow(scene: Scene, view: Rendering, pose: NDArray[np.float64], model: DepthModel) -> NDArray[np.bool_]:
     """Where something stands between the projector and what the camera sees."""
     projector = (pose[:3, 3] - model.baseline * pose[:3, 0]).astype(np.float32)
     points = view.points.reshape(-1, 3)
@@ -82,7 +82,7 @@ def _in_shadow(scene: Scene, view: View, pose: NDArray[np.float64], model: Depth
     return scene.blocked(origins, points - projector, 0.995).reshape(view.depth.shape)
 
 
-def _swallowed(view: View, rng: Rng, model: DepthModel) -> NDArray[np.bool_]:
+def _swallowed(view: Rendering, rng: Rng, model: DepthModel) -> NDArray[np.bool_]:
     """Glass, and patches of what is dark, slanted or far."""
     height, width = view.depth.shape
     patches = cv2.resize(rng.random((height // 6 + 1, width // 6 + 1), dtype=np.float32), (width, height))
@@ -92,6 +92,6 @@ def _swallowed(view: View, rng: Rng, model: DepthModel) -> NDArray[np.bool_]:
     return patches < np.maximum(np.maximum(dark, slanted), glass)
 
 
-def photograph(scene: Scene, view: View, pose: NDArray[np.float64], rng: Rng) -> RawRgbd:
+def photograph(scene: Scene, view: Rendering, pose: NDArray[np.float64], rng: Rng) -> RawRgbd:
     """Colour, depth and true labels of a view."""
     return RawRgbd(rgb=expose(view.radiance, rng), depth=measure_depth(scene, view, pose, rng), labels=view.labels)

@@ -9,7 +9,7 @@ from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.drive import Drive
-from asymformer_ros.simulation.rendering import View, render
+from asymformer_ros.simulation.rendering import Rendering, render
 from asymformer_ros.simulation.room import furnished_room
 from asymformer_ros.simulation.scene import Scene
 from asymformer_ros.simulation.sensor import photograph
@@ -26,7 +26,7 @@ class World:
         self.scene = Scene(self.site.parts, self.site.lights)
         self.drive = Drive(self.site, np.random.default_rng((_DRIVE, seed)))
 
-    def view(self, pose: NDArray[np.float64], intrinsics: Intrinsics) -> View:
+    def view(self, pose: NDArray[np.float64], intrinsics: Intrinsics) -> Rendering:
         """What a perfect camera sees from a (4, 4) camera-to-world pose."""
         return render(self.scene, pose, intrinsics)
 

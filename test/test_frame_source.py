@@ -11,7 +11,7 @@ import pytest
 from asymformer_ros.errors import ConfigurationError, FrameError
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
-from asymformer_ros.simulation.camera import FramesAhead, SensorNoise
+from asymformer_ros.node.frame_source import FramesAhead, SensorNoise
 
 SMALL = Intrinsics.typical(80, 60)
 

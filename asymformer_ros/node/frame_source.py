@@ -1,4 +1,4 @@
-"""Cameras to try things with: what they have in common, a recorded folder, and frames prepared ahead of need."""
+"""Where the frames of a camera to try things with come from: a recorded folder; and frames prepared ahead of need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BYTES_PER_PIXEL = 5  # rgb8 and 16 bit depth
 _HOLE_PIXELS = 12  # edge of one hole in the depth image
 
 
-class Camera(Protocol):
+class FrameSource(Protocol):
     """Frames by number, from 0."""
 
     @property
@@ -32,7 +32,7 @@ class Camera(Protocol):
         """The frame of this number; None after the last one."""
 
 
-class RecordedCamera:
+class RecordedSource:
     """A recorded folder, once or for ever; decoded once where all of it fits into 256 MiB."""
 
     def __init__(self, folder: Path, loop: bool) -> None:
@@ -85,12 +85,12 @@ def _add_noise(rgb: NDArray[np.uint8], strength: float, rng: np.random.Generator
 
 
 class FramesAhead:
-    """Prepares a camera's frames in a thread of its own, a few ahead, so that decoding never delays a publication."""
+    """Prepares the frames of a source in a thread of its own, a few ahead: decoding never delays a publication."""
 
-    def __init__(self, camera: Camera, noise: SensorNoise, seed: int) -> None:
+    def __init__(self, source: FrameSource, noise: SensorNoise, seed: int) -> None:
         self._ready: queue.Queue[RawRgbd | Exception | None] = queue.Queue(maxsize=_FRAMES_AHEAD)
         self._stop = threading.Event()
-        self._work = (camera, noise, np.random.default_rng(seed))
+        self._work = (source, noise, np.random.default_rng(seed))
         self._thread = threading.Thread(target=self._prepare, name="frames-ahead", daemon=True)
         self._thread.start()
 
@@ -119,11 +119,11 @@ class FramesAhead:
             self._ready.get_nowait()
 
     def _prepare(self) -> None:
-        camera, noise, rng = self._work
+        source, noise, rng = self._work
         index = 0
         while not self._stop.is_set():
             try:
-                frame = camera.frame(index)
+                frame = source.frame(index)
                 item = frame and noise.apply(frame, rng)
             except Exception as error:  # it is raised again where the frame is asked for
                 self._ready.put(error)
