@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.frames.frame import RgbdFrame
 
+Depth = TypeVar("Depth", NDArray[np.float32], NDArray[np.uint16])
+
 
 def resize_frame(frame: RgbdFrame, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Bring a frame to the network's (height, width): RGB bilinear, depth nearest; no copy where it has that size.
+    """The rgb and depth of a frame as `resize_pair` makes them."""
+    return resize_pair(frame.rgb, frame.depth, size)
 
-    Returns rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
+
+def resize_pair(rgb: NDArray[np.uint8], depth: Depth, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Depth]:
+    """Bring a pair to the network's (height, width): RGB bilinear, depth nearest; no copy where it has that size.
+
+    rgb: (H, W, 3) uint8. depth: (H, W) in any unit, of which nearest invents no value between two surfaces.
     """
-    if frame.size == size:
-        return frame.rgb, frame.depth
-    height, width = size
-    rgb = cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-    depth = cv2.resize(frame.depth, (width, height), interpolation=cv2.INTER_NEAREST)
-    return rgb, depth  # type: ignore[return-value]
+    if depth.shape == size:
+        return rgb, depth
+    to = (size[1], size[0])
+    near = cv2.resize(depth, to, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(rgb, to, interpolation=cv2.INTER_LINEAR), near  # type: ignore[return-value]
 
 
 def resize_nearest(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

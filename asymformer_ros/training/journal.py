@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from asymformer_ros.files import write_atomically
+from asymformer_ros.frames.overlay import blend
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.state import BOARD, LOG
@@ -76,7 +76,7 @@ class Journal:
         """Colour image, truth and prediction of some frames, side by side."""
         for number, (sample, predicted) in enumerate(examples):
             truth, guess = (
-                cv2.addWeighted(label_set.colorize(labels), _OPACITY, sample.rgb, 1 - _OPACITY, 0)
+                blend(sample.rgb, label_set.colorize(labels), labels, _OPACITY)
                 for labels in (np.ascontiguousarray(sample.labels), predicted)
             )
             self._board.add_image(f"test/{number}", np.hstack((sample.rgb, truth, guess)), step, dataformats="HWC")
