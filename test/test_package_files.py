@@ -84,6 +84,14 @@ def test_the_extra_build_is_what_pyproject_asks_for(metadata: configparser.Confi
     assert sorted(extra) == sorted(required)
 
 
+def test_the_workflow_on_ros_takes_no_ros_wheels(metadata: configparser.ConfigParser) -> None:
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML, which every ROS installation has")
+    text = (ROOT / ".github/workflows/ros.yml").read_text()
+    assert yaml.safe_load(text)["jobs"]["test"]["container"] == "ros:jazzy"
+    (extras,) = re.findall(r"requirements.py\" ([\w,]+)", text)
+    assert not any("ros-" in metadata["options.extras_require"][extra] for extra in extras.split(","))
+
+
 @pytest.mark.parametrize("path", ["Makefile", ".ci/run"])
 def test_every_extra_that_is_installed_exists(path: str, metadata: configparser.ConfigParser) -> None:
     lists = re.findall(r"EXTRAS ?\??=\s*([\w,]+)", (ROOT / path).read_text())
