@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,4 +50,9 @@ def _seeded_values(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def published_state(num_classes: int = 40) -> dict[str, Tensor]:
     """The whole state dict in the current published layout (132 MB)."""
-    return {key: seeded_tensor(key, shape) for key, shape in published_shapes(num_classes).items()}
+    return {key: _tensor(key, shape).clone() for key, shape in published_shapes(num_classes).items()}
+
+
+@cache
+def _tensor(key: str, shape: tuple[int, ...]) -> Tensor:
+    return seeded_tensor(key, shape)

@@ -293,7 +293,7 @@ def test_mixed_precision_of_a_small_network_agrees(recording: Path) -> None:
 def test_mixed_precision_of_the_published_network_agrees(rendered: Path) -> None:
     network = AsymFormer()
     network.load_state_dict(translate_published(published_state()))
-    bundle = ModelBundle(small_bundle((480, 640)).card, network)
+    bundle = ModelBundle(small_bundle((256, 320)).card, network)
     worst = agreement_in_mixed_precision(bundle, rendered, 2)
     assert min(worst) >= 0.995
 
