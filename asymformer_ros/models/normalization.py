@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ PUBLISHED_NORMALIZATION = Normalization(
     depth_std=0.9932836506164299,
 )
 """Of the published single-scale weights."""
+
+EFFICIENTNET_LITE_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(127 / 255,) * 3, rgb_std=(128 / 255,) * 3)
+"""RGB as EfficientNet-Lite's ImageNet weights want it: (level - 127) / 128."""
 
 
 def normalize(

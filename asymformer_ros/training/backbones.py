@@ -1,9 +1,10 @@
-"""ImageNet weights of the two branches, in the layouts that they are published in, to the keys of `AsymFormer`."""
+"""ImageNet weights of the branches, in the layouts that they are published in, to the keys of `AsymFormer`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 
 from torch import Tensor
 
@@ -38,6 +39,20 @@ _MIX_TRANSFORMER: _Rules = (
     *MIX_TRANSFORMER_BLOCK,
 )
 
+_EFFICIENTNET_HEAD = re.compile(r"^(_conv_head|_bn1|_fc)\.")
+
+_EFFICIENTNET: _Rules = (
+    (r"\._depthwise_conv\.", r".depthwise.conv."),
+    (r"\._bn1\.", r".depthwise.norm."),
+    (r"\._project_conv\.", r".project.conv."),
+    (r"\._bn2\.", r".project.norm."),
+    (r"\._expand_conv\.", r".expand.conv."),
+    (r"\._bn0\.", r".expand.norm."),
+    (r"^_conv_stem\.", r"stages.0.rgb.stem.conv."),
+    (r"^_bn0\.", r"stages.0.rgb.stem.norm."),
+)
+"""The package efficientnet-lite-pytorch, once the numbers of the blocks are those of stages."""
+
 _FIRST_DEPTH_KERNEL = "stages.0.depth.embed.conv.weight"
 
 
@@ -48,6 +63,23 @@ def translate_convnext(state: Mapping[str, object]) -> dict[str, Tensor]:
     Raises CheckpointError for a value that is no tensor.
     """
     return _translate(state, _CONVNEXT)
+
+
+def translate_efficientnet(state: Mapping[str, object], blocks: tuple[int, ...]) -> dict[str, Tensor]:
+    """EfficientNet-Lite as the package efficientnet-lite-pytorch has it to the RGB branch's part of a state dict.
+
+    blocks: of each of the four stages. Keys that are not its own pass as they are, for the caller to name.
+    Raises CheckpointError for a value that is no tensor.
+    """
+    ends = list(accumulate(blocks))
+
+    def renumber(match: re.Match[str]) -> str:
+        number = int(match[1])
+        stage = next((index for index, end in enumerate(ends) if number < end), len(ends) - 1)
+        return f"stages.{stage}.rgb.blocks.{number - ends[stage] + blocks[stage]}."
+
+    kept = {key: value for key, value in state.items() if not _EFFICIENTNET_HEAD.match(key)}
+    return _translate({re.sub(r"^_blocks\.(\d+)\.", renumber, key): v for key, v in kept.items()}, _EFFICIENTNET)
 
 
 def translate_mix_transformer(state: Mapping[str, object]) -> dict[str, Tensor]:

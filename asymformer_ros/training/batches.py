@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.models.normalization import Normalization
-from asymformer_ros.training.augment import Sample, augment
+from asymformer_ros.training.augment import Sample, ViewSize, augment
 from asymformer_ros.training.frames import Frames, Order
 from asymformer_ros.training.recipe import Recipe
 
@@ -49,9 +49,9 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """What is made of the frames: the network's (height, width), by a recipe; chance follows from the seed alone."""
+    """What is made of the frames: sizes, by a recipe; chance follows from the seed alone."""
 
-    size: tuple[int, int]
+    size: ViewSize
     recipe: Recipe
     seed: int
 

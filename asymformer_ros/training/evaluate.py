@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
-from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.frames import Frames
+from asymformer_ros.training.half import half_type
+from asymformer_ros.training.plan import Plan
 
 _BATCH = 8
 
@@ -23,8 +24,9 @@ _BATCH = 8
 class Evaluator:
     """Some frames, at their own size, against a network that sees them at its input size."""
 
-    def __init__(self, frames: Frames, indices: Sequence[int], size: tuple[int, int], device: torch.device) -> None:
-        self._frames, self.indices, self._size, self._device = frames, indices, size, device
+    def __init__(self, frames: Frames, indices: Sequence[int], plan: Plan, device: torch.device) -> None:
+        self._frames, self.indices, self._device = frames, indices, device
+        self._size, self._normalization = plan.input_size, plan.normalization
 
     def confusion(self, network: AsymFormer, stop: Callable[[], bool] = lambda: False) -> ConfusionMatrix | None:
         """Counts over all frames, or None where `stop` became true meanwhile."""
@@ -46,8 +48,9 @@ class Evaluator:
     @torch.no_grad()
     def _predict(self, network: AsymFormer, samples: Sequence[Sample]) -> Iterator[NDArray[np.uint8]]:
         batch = Batch.of([self._resized(sample) for sample in samples])
-        rgb, depth = batch.inputs(PUBLISHED_NORMALIZATION, self._device)
-        with torch.autocast(self._device.type, torch.float16, enabled=self._device.type == "cuda"):
+        rgb, depth = batch.inputs(self._normalization, self._device)
+        half = half_type(self._device)
+        with torch.autocast(self._device.type, half, enabled=half is not None):
             logits = network.forward_stride4(rgb, depth)
         for sample, one in zip(samples, logits.float(), strict=True):
             large = F.interpolate(one[None], size=sample.labels.shape, mode="bilinear", align_corners=False)

@@ -18,9 +18,9 @@ STRIDE = 4
 
 
 def balance_weights(
-    labels: Iterable[NDArray[np.uint8]], num_classes: int, limits: tuple[float, float]
+    labels: Iterable[NDArray[np.uint8]], num_classes: int, limits: tuple[float, float], power: float = 1.0
 ) -> NDArray[np.float32]:
-    """(num_classes,) float32 weights by median frequency (Eigen and Fergus, 2015, section 6.3.2).
+    """(num_classes,) float32 weights by median frequency (Eigen and Fergus, 2015, section 6.3.2) to a power.
 
     labels: (H, W) uint8 each, UNLABELLED and other values that are no class do not count. The frequency of a class is
     its share of the images that it is in. Weights are held within limits; a class that never occurs gets 0.
@@ -36,7 +36,7 @@ def balance_weights(
         raise ConfigurationError("the training frames have no labelled pixel: check the labels, or the classes file")
     frequency = pixels[occurs] / around[occurs]
     weights = np.zeros(num_classes, np.float32)
-    weights[occurs] = np.clip(np.median(frequency) / frequency, *limits)
+    weights[occurs] = np.clip((np.median(frequency) / frequency) ** power, *limits)
     return weights
 
 

@@ -11,7 +11,7 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.confusion import Scores
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import LabelSet
-from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
 from asymformer_ros.network import AsymFormerConfig
 from asymformer_ros.training.recipe import Recipe
 
@@ -20,7 +20,8 @@ from asymformer_ros.training.recipe import Recipe
 class Plan:
     """What is trained, and how; a folder belongs to one plan.
 
-    data: what the training frames are, and origin: what the weights start from, both for people.
+    data: what the training frames are, and origin: what the weights start from, both for people. normalization: what
+    the initial weights were trained with, or else the published one.
     Raises ConfigurationError where the name is empty, the input size is none of a network, or the seed is below 0.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     seed: int
     data: str
     origin: str
+    normalization: Normalization = PUBLISHED_NORMALIZATION
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -47,6 +49,7 @@ class Plan:
             "classes": list(self.label_set.names),
             "network": asdict(config),
             "origin": self.origin,
+            "normalization": asdict(self.normalization),
             "seed": self.seed,
             "recipe": asdict(self.recipe),
         }
@@ -61,7 +64,7 @@ class Plan:
         return self._card(provenance)
 
     def _card(self, provenance: str) -> ModelCard:
-        return ModelCard(self.name, self.label_set, PUBLISHED_NORMALIZATION, self.input_size, provenance)
+        return ModelCard(self.name, self.label_set, self.normalization, self.input_size, provenance)
 
 
 @dataclass(frozen=True)

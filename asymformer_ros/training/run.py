@@ -10,6 +10,7 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.confusion import Scores
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.network import AsymFormer
+from asymformer_ros.training.augment import ViewSize
 from asymformer_ros.training.average import averaged_copy
 from asymformer_ros.training.batches import Batch, View, augmented_batches
 from asymformer_ros.training.evaluate import Evaluator
@@ -49,16 +50,14 @@ class _Run:
     ) -> None:
         self._plan, self._folder, self._resources, self._frames = plan, folder, resources, splits[0]
         chosen = spread(len(splits[1]), resources.evaluate_limit)
-        self._evaluator = Evaluator(splits[1], chosen, plan.input_size, resources.device)
+        self._evaluator = Evaluator(splits[1], chosen, plan, resources.device)
         self._counts = len(self._frames), len(chosen)
         self._settings = plan.settings(network.config, self._counts)
         saved = load_state(folder, self._settings)
         self._order = Order(len(self._frames), plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
         self._progress = saved.progress if saved else Progress()
         self.journal = _open_journal(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
-        self._trainer = Trainer(
-            network.to(resources.device), plan.recipe, self._loss(), self._order.steps_per_epoch, plan.seed
-        )
+        self._trainer = Trainer(network.to(resources.device), plan, self._loss(), self._order.steps_per_epoch)
         if saved:
             self._trainer.resume(saved.trainer)
             self.journal.say(f"continues at step {self._trainer.step} of {self._order.steps}")
@@ -66,7 +65,8 @@ class _Run:
 
     def go(self, stop: Stop) -> bool:
         """Epoch after epoch, until the last one is evaluated or `stop` becomes true."""
-        view = View(self._plan.input_size, self._plan.recipe, self._plan.seed)
+        recipe, size = self._plan.recipe, self._plan.input_size
+        view = View(ViewSize(recipe.crop or size, size), recipe, self._plan.seed)
         batches = augmented_batches(self._frames, view, self._order, self._trainer.step, self._resources.workers)
         while self._progress.evaluated < self._plan.recipe.epochs:
             end = (self._progress.evaluated + 1) * self._order.steps_per_epoch
@@ -93,7 +93,9 @@ class _Run:
         classes, recipe = self._plan.label_set, self._plan.recipe
         sample = spread(len(self._frames), _BALANCE_FRAMES)
         self.journal.say(f"reads {len(sample)} of {len(self._frames)} training frames to weigh the classes")
-        weights = balance_weights(map(self._frames.labels, sample), len(classes), recipe.balance_limits)
+        weights = balance_weights(
+            map(self._frames.labels, sample), len(classes), recipe.balance_limits, recipe.balance_power
+        )
         absent = [name for name, weight in zip(classes.names, weights, strict=True) if not weight]
         if absent:
             self.journal.say(f"{len(absent)} of {len(classes)} classes do not occur: {', '.join(absent)}")

@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from asymformer_ros.errors import AsymformerError
-from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.average import averaged_copy, update_average
 from asymformer_ros.training.batches import Batch
+from asymformer_ros.training.branch import AuxiliaryClassifiers, prepare_branch
+from asymformer_ros.training.half import half_type
 from asymformer_ros.training.loss import STRIDE, BalancedLoss
-from asymformer_ros.training.recipe import Recipe
-from asymformer_ros.training.schedule import learning_rate, make_optimizer
+from asymformer_ros.training.plan import Plan
+from asymformer_ros.training.schedule import branch_factor, learning_rate, make_optimizer
 
 
 @dataclass(frozen=True)
@@ -28,35 +29,39 @@ class Step:
 
 
 class Trainer:
-    """Trains a network in place; FP16 where it is on CUDA.
+    """Trains a network in place; in half precision where `half_type` says so.
 
     All chance of a step follows from the seed and the step's number, so that a continued training is the same.
     """
 
-    def __init__(
-        self, network: AsymFormer, recipe: Recipe, loss: BalancedLoss, steps_per_epoch: int, seed: int
-    ) -> None:
-        self.network = network.train()
+    def __init__(self, network: AsymFormer, plan: Plan, loss: BalancedLoss, steps_per_epoch: int) -> None:
+        self._device = next(network.parameters()).device
+        self.network = network
+        if self._device.type == "cpu":
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
+        prepare_branch(network, plan.recipe.rgb_branch)
         self.average = averaged_copy(network)
         self.step = 0
-        self._device = next(network.parameters()).device
-        self._recipe, self._loss, self._steps_per_epoch, self._seed = recipe, loss, steps_per_epoch, seed
-        self._optimizer = make_optimizer(network, recipe)
-        self._half = self._device.type == "cuda"
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
+        self._plan, self._recipe, self._loss, self._steps_per_epoch = plan, plan.recipe, loss, steps_per_epoch
+        self._auxiliary = _auxiliary(network, plan)
+        self._trained = nn.ModuleDict({"network": network, "auxiliary": self._auxiliary})
+        self._optimizer = make_optimizer(self._trained, self._recipe)
+        self._half = half_type(self._device)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half is torch.float16)
 
     def train(self, batch: Batch) -> Step:
         """One step. Raises AsymformerError where the loss is not finite."""
         rate = learning_rate(self._recipe, self.step, self._steps_per_epoch)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(self._seed * 1_000_003 + self.step)
-        row, column = torch.randint(STRIDE, (2,)).tolist()
-        rgb, depth = batch.inputs(PUBLISHED_NORMALIZATION, self._device)
-        with torch.autocast(self._device.type, torch.float16, enabled=self._half):
-            logits = self.network.forward_stride4(rgb, depth)
-        loss = self._loss(logits.float(), batch.labels.to(self._device), (row, column))
+            group["lr"] = rate * branch_factor(self._recipe, group["branch"], self.step, self._steps_per_epoch)
+        torch.manual_seed(self._plan.seed * 1_000_003 + self.step)
+        phase = tuple(torch.randint(STRIDE, (2,)).tolist())
+        logits, auxiliary = self._logits(batch)
+        labels = batch.labels.to(self._device)
+        loss = self._loss(logits.float(), labels, phase)
         value = float(loss.detach())
+        for other in auxiliary:
+            loss = loss + self._recipe.rgb_branch.auxiliary * self._loss(other.float(), labels, phase)
         if not math.isfinite(value):
             raise AsymformerError(
                 f"the loss of step {self.step} is {value}: begin again in another folder with a lower --learning-rate"
@@ -66,12 +71,20 @@ class Trainer:
         self.step += 1
         return Step(value, rate)
 
+    def _logits(self, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Of the network and of the auxiliary classifiers, at stride 4."""
+        rgb, depth = batch.inputs(self._plan.normalization, self._device)
+        with torch.autocast(self._device.type, self._half, enabled=self._half is not None):
+            maps = self.network.features(rgb, depth)
+            logits = self.network.decoder([fused for _, fused in maps])
+            return logits, self._auxiliary([of_rgb for of_rgb, _ in maps]) if self._recipe.rgb_branch.auxiliary else []
+
     def _descend(self, loss: torch.Tensor) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
         if self._recipe.clip_norm is not None:
             self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.clip_norm)
+            nn.utils.clip_grad_norm_(self._trained.parameters(), self._recipe.clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
@@ -81,6 +94,7 @@ class Trainer:
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
+            "auxiliary": self._auxiliary.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
@@ -90,6 +104,16 @@ class Trainer:
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
+        self._auxiliary.load_state_dict(state["auxiliary"])
         self._optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # there is none where the training was on a CPU until now
             self._scaler.load_state_dict(state["scaler"])
+
+
+def _auxiliary(network: AsymFormer, plan: Plan) -> AuxiliaryClassifiers | nn.ModuleList:
+    """Their random weights follow from the seed; none where the recipe has no loss for them."""
+    if not plan.recipe.rgb_branch.auxiliary:
+        return nn.ModuleList()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        return AuxiliaryClassifiers(network).to(next(network.parameters()).device)
