@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("sensor_msgs", reason="needs ROS message packages")
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.node.conversions import frame_from_messages, image_message
+from asymformer_ros.node.conversions import frame_from_messages, image_message, image_size
 
 pytestmark = pytest.mark.ros
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -89,6 +89,74 @@ def test_compressed_png_colour_is_exact_and_jpeg_is_near() -> None:
     assert np.abs(jpeg.rgb.astype(int) - smooth).mean() < 6
 
 
+@pytest.mark.parametrize(
+    ("form", "order"),
+    [
+        ("png", "bgr"),
+        ("rgb8; png compressed bgr8", "bgr"),
+        ("rgb8; jpeg compressed rgb8", "rgb"),
+        ("rgb8; png compressed rgb8", "rgb"),
+    ],
+)
+def test_the_format_tells_in_which_order_the_encoder_had_the_channels(form: str, order: str) -> None:
+    """What image_transport writes after "compressed"; an encoder takes its first channel for blue."""
+    sent = compressed(RGB if order == "rgb" else RGB[..., ::-1], ".png", form)
+    np.testing.assert_array_equal(frame_from_messages(sent, DEPTH).rgb, RGB)
+
+
+MOSAICS = {"bayer_rggb8": "rggb", "bayer_bggr8": "bggr", "bayer_gbrg8": "gbrg", "bayer_grbg8": "grbg"}
+
+
+@pytest.mark.parametrize(("encoding", "pattern"), MOSAICS.items())
+@pytest.mark.parametrize("form", ["raw", "jpeg compressed ", "png compressed "])
+def test_a_bayer_mosaic_comes_out_in_colour_without_cv_bridge(encoding: str, pattern: str, form: str) -> None:
+    colour = {"r": 200, "g": 100, "b": 50}
+    tile = np.array([colour[letter] for letter in pattern], np.uint8).reshape(2, 2)
+    mosaic = np.tile(tile, (24, 32))
+    depth = message(np.ones(mosaic.shape, np.uint16), "16UC1")
+    file = ".png" if "png" in form else ".jpg"
+    sent = message(mosaic, encoding) if form == "raw" else compressed(mosaic, file, f"{encoding}; {form}")
+    rgb = frame_from_messages(sent, depth).rgb[4:-4, 4:-4].reshape(-1, 3)
+    assert np.abs(rgb.mean(axis=0) - (200, 100, 50)).max() < (12 if file == ".jpg" else 1)
+
+
+def test_a_mosaic_that_was_compressed_in_colour_is_read_in_colour() -> None:
+    sent = compressed(RGB[..., ::-1], ".png", "bayer_rggb8; png compressed bgr8")
+    np.testing.assert_array_equal(frame_from_messages(sent, DEPTH).rgb, RGB)
+
+
+@pytest.mark.parametrize("form", ["16UC1; png compressed ", "mono16; png compressed", "png"])
+def test_depth_as_a_png_of_16_bit_on_the_compressed_transport_is_millimetres(form: str) -> None:
+    frame = frame_from_messages(message(RGB, "rgb8"), compressed(MILLIMETRES, ".png", form))
+    np.testing.assert_allclose(frame.depth, METRES, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_a_cut_image_is_refused_by_every_version_of_opencv(extension: str, share: float) -> None:
+    noise = np.random.default_rng(4).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    whole = cv2.imencode(extension, noise)[1].tobytes()
+    depth = message(np.ones((120, 160), np.uint16), "16UC1")
+    sent = CompressedImage(format="jpeg", data=array.array("B", whole[: int(share * len(whole))]))
+    with pytest.raises(FrameError, match="cannot be decoded"):
+        frame_from_messages(sent, depth)
+    padded = CompressedImage(format="jpeg", data=array.array("B", whole + bytes(64)))  # as some USB cameras send it
+    assert frame_from_messages(padded, depth).size == (120, 160)
+
+
+@pytest.mark.parametrize(
+    ("info", "size"),
+    [
+        (CameraInfo(width=640, height=480), (480, 640)),
+        (CameraInfo(width=640, height=480, binning_x=2, binning_y=2), (240, 320)),
+        (CameraInfo(width=640, height=480, roi=RegionOfInterest(width=320, height=100)), (100, 320)),
+        (CameraInfo(width=640, height=480, binning_x=2, roi=RegionOfInterest(width=320, height=100)), (100, 160)),
+    ],
+)
+def test_a_calibration_is_for_images_of_its_region_binned(info: CameraInfo, size: tuple[int, int]) -> None:
+    assert image_size(info) == size
+
+
 def test_compressed_depth_is_decoded() -> None:
     sent = compressed(MILLIMETRES, ".png", "16UC1; compressedDepth png", prefix=bytes(12))
     np.testing.assert_allclose(frame_from_messages(message(RGB, "rgb8"), sent).depth, METRES, rtol=1e-6)
@@ -114,6 +182,9 @@ def test_depth_of_the_same_aspect_ratio_is_brought_to_the_colour_size() -> None:
         (CompressedImage(format="jpeg"), DEPTH, "'jpeg' and 0 bytes"),
         (CompressedImage(format="h264", data=array.array("B", b"\0\0\0\1junk")), DEPTH, "'h264'.*JPEG or PNG"),
         (message(RGB, "rgb8"), compressed(RGB, ".jpg", "jpeg"), "JPEG cannot hold depth"),
+        (compressed(MILLIMETRES, ".png", "16UC1; png compressed "), DEPTH, "depth or infrared on the colour topic"),
+        (message(RGB, "rgb8"), compressed(RGB, ".png", "rgb8; png compressed bgr8"), "uint8 image of shape"),
+        (message(RGB[:1, :1, 0], "bayer_rggb8"), DEPTH, "too small for its pattern"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(rgb: object, depth: object, told: str) -> None:
@@ -123,8 +194,8 @@ def test_what_cannot_be_used_is_refused_by_name(rgb: object, depth: object, told
 
 def test_an_uncommon_encoding_without_cv_bridge_names_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    with pytest.raises(FrameError, match="'bayer_rggb8', which needs cv_bridge"):
-        frame_from_messages(message(RGB[..., 0], "bayer_rggb8"), DEPTH)
+    with pytest.raises(FrameError, match="'bayer_rggb16', which needs cv_bridge"):
+        frame_from_messages(message(RGB[..., 0], "bayer_rggb16"), DEPTH)
 
 
 def test_an_uncommon_encoding_goes_through_cv_bridge_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +206,7 @@ def test_an_uncommon_encoding_goes_through_cv_bridge_where_it_is_installed(monke
             return np.full((sent.height, sent.width, 3), 7, dtype=np.uint8)
 
     monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=CvBridge))
-    assert (frame_from_messages(message(RGB[..., 0], "bayer_rggb8"), DEPTH).rgb == 7).all()
+    assert (frame_from_messages(message(RGB[..., 0], "bayer_rggb16"), DEPTH).rgb == 7).all()
     with pytest.raises(FrameError, match="cannot convert encoding 'yuv422'"):
         frame_from_messages(message(RGB[..., :2], "yuv422"), DEPTH)
 

@@ -25,9 +25,23 @@ def log() -> Log:
     return Log()
 
 
+class Moment:
+    """A clock that stands still until the test moves it."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def health(log: Log) -> Health:
-    return Health(log)  # type: ignore[arg-type]
+def clock() -> Moment:
+    return Moment()
+
+
+@pytest.fixture
+def health(log: Log, clock: Moment) -> Health:
+    return Health(log, clock)  # type: ignore[arg-type]
 
 
 def report(health: Health, *, expects_frames: bool = True) -> tuple[bytes, str, dict[str, str]]:
@@ -64,12 +78,53 @@ def test_endless_new_explanations_do_not_flood_the_log(health: Health, log: Log)
         (("colour", "depth"), "never meet within the parameter slop"),
     ],
 )
-def test_silent_inputs_are_named(health: Health, arriving: tuple[str, ...], told: str) -> None:
-    tick(health, *arriving)
+def test_inputs_that_never_come_are_named_after_two_seconds(
+    health: Health, clock: Moment, arriving: tuple[str, ...], told: str
+) -> None:
+    assert report(health)[:2] == (DiagnosticStatus.OK, "segmenting")
+    for clock.now in (100.7, 101.4, 102.1):
+        tick(health, *arriving)
     level, message, _ = report(health)
     assert level == DiagnosticStatus.WARN
     assert told in message
     assert report(health, expects_frames=False)[:2] == (DiagnosticStatus.OK, "idle")
+
+
+@pytest.mark.parametrize(
+    ("rate", "patience"), [(30.0, 0.3), (5.0, 0.6), (1.0, 2.0), (0.1, 30.0)], ids=["30 Hz", "5 Hz", "1 Hz", "10 s"]
+)
+def test_a_stopped_stream_is_a_warning_after_three_periods_and_its_rate_falls(
+    health: Health, clock: Moment, rate: float, patience: float
+) -> None:
+    for number in range(20):
+        clock.now = 100 + number / rate
+        for name in ("colour", "depth", "pairs"):
+            getattr(health, name).tick()
+    stop = clock.now
+    if rate >= 1:
+        assert health.colour.per_second() == pytest.approx(rate)
+    clock.now = stop + 0.9 * patience
+    assert report(health)[0] == DiagnosticStatus.OK
+    clock.now = stop + 1.1 * patience
+    assert report(health)[:2] == (DiagnosticStatus.WARN, "no colour images arrive")
+    assert health.colour.per_second() < rate
+    clock.now = stop + 100
+    assert health.colour.per_second() == 0.0
+
+
+def test_what_is_odd_about_frames_is_a_warning_while_they_come_and_is_logged_once(
+    health: Health, log: Log, clock: Moment
+) -> None:
+    for seconds in range(5):
+        clock.now += 1
+        tick(health, "colour", "depth", "pairs")
+        health.doubt("stamp", f"the stamps are {seconds} s behind")
+        assert report(health)[:2] == (DiagnosticStatus.WARN, f"the stamps are {seconds} s behind")
+    assert log.warnings == ["the stamps are 0 s behind"]
+    for _ in range(4):
+        clock.now += 1
+        tick(health, "colour", "depth", "pairs")
+    assert report(health)[:2] == (DiagnosticStatus.OK, "segmenting")
 
 
 def test_losses_set_the_level_for_the_second_in_which_they_happen(health: Health) -> None:

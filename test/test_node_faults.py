@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import re
 import struct
 import sys
 import time
@@ -17,9 +18,10 @@ pytest.importorskip("rclpy", reason="needs ROS")
 pytest.importorskip("torch", reason="the torch backend serves in these tests")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_session import MILLIMETRES, RAMP, Session
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from ros_harness import header, stamps, wait_until
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from asymformer_ros.node.conversions import image_message
 
@@ -34,10 +36,15 @@ def session(start_peer: Any, start_node: Any) -> Session:
 
 
 def test_a_negative_stamp_is_refused_by_name_and_the_next_frame_is_served(session: Session) -> None:
-    session.rgb.publish(image_message(RAMP, "rgb8", header(-400_000_000)))
-    session.depth.publish(image_message(MILLIMETRES, "16UC1", header(-400_000_000)))
-    session.node.wait_for(r"frame refused: colour image has a stamp below zero \(-0.400 s\): mend the driver's clock")
-    session.node.wait_for("frame refused: depth image has a stamp below zero")
+    refusal = r"frame refused: {} image has a stamp below zero \(-0.400 s\): mend the driver's clock"
+
+    def refused() -> bool:
+        session.rgb.publish(image_message(RAMP, "rgb8", header(-400_000_000)))
+        session.depth.publish(image_message(MILLIMETRES, "16UC1", header(-400_000_000)))
+        time.sleep(0.1)
+        return all(re.search(refusal.format(what), session.node.output) for what in ("colour", "depth"))
+
+    wait_until(refused, "both refusals")
     session.exchange()
 
 
@@ -141,3 +148,60 @@ def test_noise_of_every_size_and_encoding_leaves_the_node_serving(session: Sessi
         time.sleep(0.005)
     session.exchange()
     assert "Traceback" not in session.node.output
+
+
+def test_a_stream_that_stops_is_a_warning_within_three_seconds(session: Session) -> None:
+    status = session.peer.listen(DiagnosticArray, "/diagnostics")
+
+    def said(text: str) -> bool:
+        return bool(status and status[-1].status[0].message == text)
+
+    def serving() -> bool:
+        session.send()
+        time.sleep(0.05)
+        return said("segmenting")
+
+    wait_until(serving, "frames to be served without a word")
+    start = time.monotonic()
+    wait_until(lambda: said("no colour images arrive"), "the warning")
+    assert time.monotonic() - start < 4
+    assert status[-1].status[0].level == DiagnosticStatus.WARN
+
+
+def test_odd_depth_is_named_and_served(session: Session) -> None:
+    stamp = session.peer.node.get_clock().now().nanoseconds
+
+    def served() -> bool:
+        session.rgb.publish(image_message(RAMP, "rgb8", header(stamp)))
+        session.depth.publish(image_message(MILLIMETRES * 0, "16UC1", header(stamp, "camera_depth_optical_frame")))
+        time.sleep(0.2)
+        return stamp in stamps(session.received["labels"])
+
+    wait_until(served, "labels without depth")
+    session.node.wait_for("depth is empty: no pixel of it is known")
+    session.node.wait_for(
+        "depth is in the frame 'camera_depth_optical_frame' and colour in 'camera_color_optical_frame'"
+    )
+
+
+def test_calibration_that_was_published_once_is_received_where_durability_is_overridden(
+    start_peer: Any, start_node: Any
+) -> None:
+    peer, domain = start_peer()
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    info = CameraInfo(width=640, height=360, binning_x=2, binning_y=2, k=[7.0] * 9)
+    peer.node.create_publisher(CameraInfo, "/rgb/camera_info", latched).publish(info)
+    override = "qos_overrides./rgb/camera_info.subscription.durability:=transient_local"
+    reliable = "qos_overrides./rgb/camera_info.subscription.reliability:=reliable"
+    session = Session(peer, start_node(domain, "-p", override, "-p", reliable))
+    received = peer.listen(CameraInfo, "/segmentation/camera_info")
+
+    def served() -> bool:
+        stamp = header(peer.node.get_clock().now().nanoseconds)
+        session.rgb.publish(image_message(RAMP, "rgb8", stamp))
+        session.depth.publish(image_message(MILLIMETRES, "16UC1", stamp))
+        time.sleep(0.2)
+        return bool(received)
+
+    wait_until(served, f"the calibration; the node said:\n{session.node.output}")
+    assert (received[0].binning_x, received[0].width, list(received[0].k)) == (2, 640, [7.0] * 9)

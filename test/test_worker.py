@@ -1,10 +1,12 @@
 """The mailbox and its worker: the newest item wins and nobody waits."""
 
 import threading
+import time
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS")
+from asymformer_ros.node import worker as module
 from asymformer_ros.node.worker import Mailbox, Worker
 
 pytestmark = pytest.mark.ros
@@ -72,22 +74,70 @@ def test_stop_waits_for_the_item_in_hand_and_drops_the_next() -> None:
     assert handled == [1]
 
 
-def test_several_slots_are_taken_together_once_all_are_full() -> None:
-    mailbox: Mailbox[str] = Mailbox(slots=2, patience=10)
-    mailbox.put("front 1", 0)
+class Moment:
+    """A clock that stands still until the test moves it."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Moment:
+    moment = Moment()
+    monkeypatch.setattr(module, "monotonic", moment)
+    return moment
+
+
+def played(clock: Moment, mailbox: Mailbox[str], puts: list[tuple[float, int]]) -> None:
+    """Put an item into a slot at each time, and take it, so that the mailbox knows the slots' periods."""
+    for clock.now, slot in puts:
+        mailbox.put("old", slot)
+        mailbox.clear()
+
+
+def test_a_camera_that_is_due_is_waited_for_and_taken_with_the_first(clock: Moment) -> None:
+    mailbox: Mailbox[str] = Mailbox(slots=2)
+    played(clock, mailbox, [(100.0, 0), (100.01, 1), (100.1, 0), (100.11, 1)])
+    clock.now = 100.2
+    mailbox.put("front", 0)
     taken: list[dict[int, str]] = []
     waiter = threading.Thread(target=lambda: taken.append(mailbox.take()))
     waiter.start()
-    assert mailbox.put("front 2", 0) is True
-    assert mailbox.put("rear", 1) is False
+    clock.now = 100.21
+    mailbox.put("rear", 1)
     waiter.join(5)
-    assert taken == [{0: "front 2", 1: "rear"}]
+    assert taken == [{0: "front", 1: "rear"}]
 
 
-def test_a_slot_that_stays_empty_does_not_hold_up_the_others() -> None:
-    mailbox: Mailbox[str] = Mailbox(slots=2, patience=0.05)
+@pytest.mark.parametrize(
+    "rear",
+    [
+        [],  # it has never sent anything
+        [(99.0, 1)],  # its period is not known yet
+        [(100.05, 1), (100.15, 1)],  # its next is due in 50 ms
+        [(90.0, 1), (90.1, 1)],  # it has stopped
+    ],
+)
+def test_a_camera_that_is_not_due_holds_nobody_up(clock: Moment, rear: list[tuple[float, int]]) -> None:
+    mailbox: Mailbox[str] = Mailbox(slots=2)
+    played(clock, mailbox, sorted([(100.0, 0), (100.1, 0), *rear]))
+    clock.now = 100.2
     mailbox.put("front", 0)
     assert mailbox.take() == {0: "front"}
+
+
+def test_a_camera_that_is_due_and_does_not_come_is_waited_for_30_ms_at_most() -> None:
+    mailbox: Mailbox[str] = Mailbox(slots=2)
+    for _ in range(2):
+        mailbox.put("rear", 1)
+        time.sleep(0.02)
+    mailbox.clear()
+    mailbox.put("front", 0)
+    start = time.monotonic()
+    assert mailbox.take() == {0: "front"}
+    assert time.monotonic() - start < 1.0
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), SystemExit(3)])

@@ -69,27 +69,34 @@ def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def decode_compressed_depth(data: NDArray[np.uint8], transport_format: str) -> NDArray[np.float32]:
-    """Decode a compressedDepth payload to float32 metres, NaN where unknown.
+    """Decode the payload of a compressed depth message to float32 metres, NaN where unknown.
 
-    data: (n,) uint8, the 12-byte header of compressed_depth_image_transport and a PNG or RVL image.
-    transport_format: the message's `format`, e.g. "16UC1; compressedDepth png".
+    data: (n,) uint8: the 12-byte header of compressed_depth_image_transport and a PNG or RVL image; or a PNG image of
+    16 bit alone, which the transport `compressed` makes of depth. transport_format: the message's `format`, e.g.
+    "16UC1; compressedDepth png" or "16UC1; png compressed ".
     Raises FrameError for another format and for damaged data.
     """
     encoding = transport_format.split(";")[0].strip()
+    if "compressedDepth" not in transport_format and encoding != "32FC1" and _is_png(data):
+        return metres_from_millimetres(_decode_png(data))
     if "compressedDepth" not in transport_format or encoding not in ("16UC1", "mono16", "32FC1"):
         raise FrameError(
-            f"compressed depth has format '{transport_format}': expected '16UC1; compressedDepth' or "
-            "'32FC1; compressedDepth' (JPEG cannot hold depth: use the compressedDepth transport)"
+            f"compressed depth has format '{transport_format}': expected '16UC1; compressedDepth', "
+            "'32FC1; compressedDepth' or a PNG of 16 bit (JPEG cannot hold depth: use the compressedDepth transport)"
         )
     if data.size <= _HEADER.size:
         raise FrameError(f"compressed depth holds {data.size} bytes: too few for its header and an image")
     _, quant_a, quant_b = _HEADER.unpack_from(data.data)
     payload = data[_HEADER.size :]
-    raw = _decode_png(payload) if payload[: len(_PNG_MAGIC)].tobytes() == _PNG_MAGIC else decode_rvl(payload)
+    raw = _decode_png(payload) if _is_png(payload) else decode_rvl(payload)
     if encoding != "32FC1":
         return metres_from_millimetres(raw)
     with np.errstate(divide="ignore", invalid="ignore"):
         return metres_from_float(np.where(raw > 0, np.float32(quant_a) / (raw - np.float32(quant_b)), np.float32(0)))
+
+
+def _is_png(data: NDArray[np.uint8]) -> bool:
+    return data[: len(_PNG_MAGIC)].tobytes() == _PNG_MAGIC
 
 
 def _decode_png(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import FrameError
@@ -24,8 +24,15 @@ _TO_RGB = {
     "bgra8": cv2.COLOR_BGRA2RGB,
     "mono8": cv2.COLOR_GRAY2RGB,
 }
+_BAYER = {
+    "bayer_rggb8": cv2.COLOR_BayerBG2RGB,  # OpenCV names a pattern by its second row and column
+    "bayer_bggr8": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg8": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
+}
 _DEPTH_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 _BRIDGE_PREFIXES = ("bayer_", "yuv", "nv", "uyvy", "yuyv")
+_BAYER_MINIMUM = 3  # pixels
 _MAX_ASPECT_DIFFERENCE = 0.01
 
 
@@ -42,6 +49,12 @@ def frame_from_messages(rgb: Image | CompressedImage, depth: Image | CompressedI
     return RgbdFrame(colour, metres)
 
 
+def image_size(info: CameraInfo) -> tuple[int, int]:
+    """(height, width) of the images that a CameraInfo is for: its region of interest, binned."""
+    height, width = info.roi.height or info.height, info.roi.width or info.width
+    return height // max(info.binning_y, 1), width // max(info.binning_x, 1)
+
+
 def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     """Wrap (H, W) or (H, W, C) pixels of the encoding's type, in this machine's byte order."""
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
@@ -54,6 +67,8 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
 
 
 def _rgb(message: Image) -> NDArray[np.uint8]:
+    if message.encoding in _BAYER:
+        return _demosaiced(_pixels(message, np.dtype(np.uint8), 1), message.encoding)
     channels = _COLOUR_CHANNELS.get(message.encoding)
     if channels is None:
         return _rgb_by_cv_bridge(message)
@@ -64,7 +79,9 @@ def _rgb(message: Image) -> NDArray[np.uint8]:
 
 
 def _rgb_by_cv_bridge(message: Image) -> NDArray[np.uint8]:
-    expected = f"expected {', '.join(_COLOUR_CHANNELS)}, or with cv_bridge a bayer or yuv encoding"
+    expected = (
+        f"expected {', '.join(_COLOUR_CHANNELS)}, bayer of 8 bit, or with cv_bridge bayer of 16 bit or a yuv encoding"
+    )
     if not message.encoding.startswith(_BRIDGE_PREFIXES):
         raise FrameError(f"colour image has encoding '{message.encoding}': {expected}")
     try:
@@ -80,14 +97,31 @@ def _rgb_by_cv_bridge(message: Image) -> NDArray[np.uint8]:
         raise FrameError(f"cv_bridge cannot convert encoding '{message.encoding}' to rgb8: {error}") from error
 
 
+def _demosaiced(mosaic: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
+    if min(mosaic.shape) < _BAYER_MINIMUM:
+        raise FrameError(f"{encoding} image is {mosaic.shape[1]}x{mosaic.shape[0]}: too small for its pattern")
+    return cv2.cvtColor(mosaic, _BAYER[encoding])  # type: ignore[return-value]
+
+
 def _compressed_rgb(message: CompressedImage) -> NDArray[np.uint8]:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    """Decode an image whose format is a name alone ("jpeg"), or image_transport's "ENCODING; png compressed ORDER"."""
+    encoding, _, compression = message.format.partition(";")
+    if encoding.strip() in _DEPTH_TYPES:
+        raise FrameError(
+            f"compressed colour image has format '{message.format}': that is depth or infrared on the colour topic"
+        )
+    is_mosaic = encoding.strip() in _BAYER and "compressed bgr" not in compression
+    flags = (cv2.IMREAD_GRAYSCALE if is_mosaic else cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
     image = decode_image(np.frombuffer(message.data, dtype=np.uint8), flags)
     if image is None:
         raise FrameError(
             f"compressed colour image of format '{message.format}' and {len(message.data)} bytes cannot be decoded: "
             "expected a whole JPEG or PNG image"
         )
+    if is_mosaic:
+        return _demosaiced(image, encoding.strip())
+    if "compressed rgb" in compression:  # its channels were given to the encoder in that order
+        return image
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 

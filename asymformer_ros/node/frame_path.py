@@ -16,11 +16,12 @@ from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
-from asymformer_ros.node.conversions import frame_from_messages
+from asymformer_ros.node.conversions import frame_from_messages, image_size
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.outputs import Served
 from asymformer_ros.node.parameters import Settings
+from asymformer_ros.node.plausibility import oddities
 from asymformer_ros.node.synchronizer import stamp_ns
 
 
@@ -83,6 +84,8 @@ class FramePath:
             return []
         start = perf_counter()
         frame = frame_from_messages(pair.rgb, pair.depth)
+        for kind, explanation in oddities(pair, frame.depth, self._node.get_clock().now().nanoseconds):
+            camera.health.doubt(kind, explanation)
         return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]
 
     def _segment(self, requests: Sequence[Request]) -> list[Segmentation]:
@@ -128,10 +131,11 @@ class FramePath:
 
 def _matching(info: CameraInfo | None, frame: RgbdFrame, health: Health) -> CameraInfo | None:
     """The calibration, where it is for images of this size."""
-    if info is None or (info.height, info.width) == frame.size:
+    if info is None or frame.size in ((info.height, info.width), image_size(info)):
         return info
+    width, height = image_size(info)[::-1]
     health.note(
-        f"camera info is for {info.width}x{info.height} but the colour image is {frame.size[1]}x{frame.size[0]}: "
+        f"camera info is for {width}x{height} but the colour image is {frame.size[1]}x{frame.size[0]}: "
         "segmentation/camera_info is not published"
     )
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections import Counter, deque
+from collections.abc import Callable
 from time import monotonic
 
 import numpy as np
@@ -12,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from asymformer_ros.errors import AsymformerError, FrameError
+from asymformer_ros.node.rate import Rate
 
 WINDOW = 300
 """Number of newest frames over which percentiles are taken."""
@@ -20,25 +22,8 @@ _MAX_EXPLANATIONS = 50
 _LONGEST = 1000
 """Characters of an explanation that are told: a message's own texts may be of any length."""
 
+_DOUBT_LASTS = 3.0  # seconds after the last frame with it
 _LOST = ("refused", "stale", "failed")
-
-
-class Rate:
-    """Events per second over the last few seconds."""
-
-    def __init__(self, span: float = 10.0) -> None:
-        self._span = span
-        self._times: deque[float] = deque(maxlen=1000)
-
-    def tick(self) -> None:
-        """Count one event now."""
-        self._times.append(monotonic())
-
-    def per_second(self) -> float:
-        """Mean rate of the events of the last `span` seconds, Hz."""
-        start = monotonic() - self._span
-        recent = [time for time in self._times.copy() if time > start]
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
 
 
 class Health:
@@ -49,14 +34,15 @@ class Health:
     faster than the network). Each explanation is logged once. Any thread may count; one thread reports.
     """
 
-    def __init__(self, logger: RcutilsLogger) -> None:
-        self._logger = logger
-        self.colour, self.depth, self.pairs, self.published = Rate(), Rate(), Rate(), Rate()
+    def __init__(self, logger: RcutilsLogger, clock: Callable[[], float] = monotonic) -> None:
+        self._logger, self._clock = logger, clock
+        self.colour, self.depth, self.pairs, self.published = (Rate(clock) for _ in range(4))
         self.counts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
         self._explained: set[str] = set()
         self._last_loss = ""
         self._times: dict[str, deque[float]] = {}
+        self._doubts: dict[str, tuple[float, str]] = {}
 
     def lost(self, kind: str, explanation: str) -> bool:
         """Count a lost frame and log why, once for explanations that differ only in their numbers: then True."""
@@ -83,6 +69,11 @@ class Health:
         self._logger.warning(explanation)
         return True
 
+    def doubt(self, kind: str, explanation: str) -> None:
+        """Tell what is wrong with a frame that is served all the same; a warning for as long as frames come with it."""
+        self.note(explanation)
+        self._doubts[kind] = (self._clock(), explanation)
+
     def replaced(self) -> None:
         """Count a pair that made way for a newer one."""
         self.counts["replaced"] += 1
@@ -97,6 +88,9 @@ class Health:
     def restart(self) -> None:
         """Forget ages and stage times: time has jumped, or the node starts anew."""
         self._times.clear()
+        self._doubts.clear()
+        for rate in (self.colour, self.depth, self.pairs, self.published):
+            rate.restart()
 
     def report(self, name: str, facts: dict[str, str], *, expects_frames: bool) -> DiagnosticStatus:
         """One status: the level tells of the time since the last report, the counts of the whole run.
@@ -124,15 +118,18 @@ class Health:
             level = DiagnosticStatus.ERROR if fresh["failed"] else DiagnosticStatus.WARN
             told = ", ".join(f"{count} {kind}" for kind, count in fresh.items() if count)
             return level, f"frames lost in the last second: {told}; {self._last_loss}"
-        if expects_frames:
-            for rate, what in (
-                (self.colour, "no colour images arrive"),
-                (self.depth, "no depth images arrive"),
-                (self.pairs, "colour and depth arrive but their stamps never meet within the parameter slop"),
-            ):
-                if rate.per_second() == 0:
-                    return DiagnosticStatus.WARN, what
-        return DiagnosticStatus.OK, "segmenting" if expects_frames else "idle"
+        if not expects_frames:
+            return DiagnosticStatus.OK, "idle"
+        for rate, what in (
+            (self.colour, "no colour images arrive"),
+            (self.depth, "no depth images arrive"),
+            (self.pairs, "colour and depth arrive but their stamps never meet within the parameter slop"),
+        ):
+            if rate.stopped():
+                return DiagnosticStatus.WARN, what
+        since = self._clock() - _DOUBT_LASTS
+        doubts = [explanation for when, explanation in list(self._doubts.values()) if when > since]
+        return (DiagnosticStatus.WARN, "; ".join(doubts)) if doubts else (DiagnosticStatus.OK, "segmenting")
 
     def _percentiles(self) -> dict[str, str]:
         told = {}

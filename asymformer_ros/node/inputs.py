@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSPolicyKind, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -16,6 +16,14 @@ from asymformer_ros.node.filters import Message, Subscriber
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.parameters import Settings
 from asymformer_ros.node.synchronizer import make_synchronizer, stamp_ns
+
+QOS_POLICIES = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+)
+"""What `qos_overrides` parameters may change."""
 
 _STREAMS = ("colour", "depth")
 
@@ -76,7 +84,7 @@ class Inputs:
             message_type or (Image if transport == "raw" else CompressedImage),
             topic,
             qos_profile=qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions(QOS_POLICIES),
         )
 
     def _on_image(self, stream: int, message: Message) -> None:

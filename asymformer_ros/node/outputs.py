@@ -16,6 +16,7 @@ from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
+from asymformer_ros.node.inputs import QOS_POLICIES
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -58,7 +59,7 @@ class Outputs:
             message_type,
             self._prefix + name,
             _QUALITY,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions(QOS_POLICIES),
         )
 
     def destroy(self) -> None:

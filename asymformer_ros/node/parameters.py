@@ -60,8 +60,9 @@ SPECS: dict[str, ParameterSpec] = {
     ),
     "depth_image_transport": ParameterSpec(
         "raw",
-        "Transport of the depth image; compressedDepth adds /compressedDepth to its topic.",
-        choices=("raw", "compressedDepth"),
+        "Transport of the depth image; compressedDepth adds /compressedDepth to its topic, compressed (PNG of 16 bit) "
+        "adds /compressed.",
+        choices=("raw", "compressedDepth", "compressed"),
     ),
     "slop": ParameterSpec(
         0.02, "Largest difference of colour and depth stamps that makes a pair, seconds.", limits=(0.0, 10.0)

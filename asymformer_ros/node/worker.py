@@ -9,38 +9,39 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-PATIENCE = 0.1
-"""Seconds that a full slot waits for the others: a camera that has stopped does not stop the rest."""
+LONGEST_WAIT = 0.03
+"""Seconds that a full slot waits for one whose next item is due within that time: cameras that are triggered together
+are handled together."""
 
 
 class Mailbox(Generic[Item]):
     """Holds the newest item of each slot until they are taken together."""
 
-    def __init__(self, slots: int = 1, patience: float = PATIENCE) -> None:
-        self._slots, self._patience = slots, patience
+    def __init__(self, slots: int = 1, longest_wait: float = LONGEST_WAIT) -> None:
+        self._longest_wait = longest_wait
         self._condition = threading.Condition()
         self._items: dict[int, Item] = {}
+        self._put: list[tuple[float, float]] = [(0.0, 0.0)] * slots  # when the last two items of each slot came
         self._first = 0.0
         self._closed = False
 
     def put(self, item: Item, slot: int = 0) -> bool:
         """Leave an item; returns whether it replaced one that nobody took."""
         with self._condition:
+            now = monotonic()
+            self._put[slot] = (self._put[slot][1], now)
             if not self._items:
-                self._first = monotonic()
+                self._first = now
             replaced = slot in self._items
             self._items[slot] = item
             self._condition.notify()
             return replaced
 
     def take(self) -> dict[int, Item]:
-        """Wait until every slot is full, or one has been for PATIENCE; empty once the mailbox is closed."""
+        """Wait for an item, and no longer than LONGEST_WAIT for what is due; empty once the mailbox is closed."""
         with self._condition:
-            while not self._closed and len(self._items) < self._slots:
-                left = self._first + self._patience - monotonic() if self._items else None
-                if left is not None and left <= 0:
-                    break
-                self._condition.wait(left)
+            while not self._closed and (not self._items or self._something_is_due()):
+                self._condition.wait(self._first + self._longest_wait - monotonic() if self._items else None)
             items, self._items = self._items, {}
             return {} if self._closed else items
 
@@ -54,6 +55,13 @@ class Mailbox(Generic[Item]):
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    def _something_is_due(self) -> bool:
+        """Whether an empty slot should get its next item soon, by its last period: one that is silent should not."""
+        now, end = monotonic(), self._first + self._longest_wait
+        empty = (times for slot, times in enumerate(self._put) if slot not in self._items)
+        due = (last + (last - before) for before, last in empty if before)
+        return now < end and any(now - self._longest_wait < time < end for time in due)
 
 
 class Worker(Generic[Item]):

@@ -1,0 +1,43 @@
+"""How often something happens, and whether it has stopped."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+LONGEST_SILENCE = 2.0
+"""Seconds after which a stream has stopped, whatever its rate; a slower one is given three of its periods."""
+
+
+class Rate:
+    """Events per second over the last few seconds, up to now. Any thread may count, another may read."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic, span: float = 10.0) -> None:
+        self._clock, self._span = clock, span
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._times: deque[float] = deque(maxlen=1000)
+        self._start = self._clock()
+
+    def tick(self) -> None:
+        """Count one event now."""
+        self._times.append(self._clock())
+
+    def per_second(self) -> float:
+        """Mean rate of the last `span` seconds, Hz; it falls when events stay away."""
+        now = self._clock()
+        recent = [time for time in self._times.copy() if time > now - self._span]
+        return (len(recent) - 1) / (now - recent[0]) if len(recent) > 1 and now > recent[0] else 0.0
+
+    def stopped(self) -> bool:
+        """Whether nothing has come for three of its periods, at most 2 s, or for 2 s since the start."""
+        times = self._times.copy()
+        if len(times) < 2:
+            return self._clock() - (times[-1] if times else self._start) > LONGEST_SILENCE
+        newest = list(times)[-10:]
+        period = (newest[-1] - newest[0]) / (len(newest) - 1)
+        limit = 3 * period if period > LONGEST_SILENCE else min(max(3 * period, 0.3), LONGEST_SILENCE)
+        return self._clock() - times[-1] > limit
