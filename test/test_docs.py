@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from asymformer_ros.cli.main import build_parser
+from asymformer_ros.cli.main import SUBCOMMANDS, build_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
 def rows(text: str, heading: str) -> list[list[str]]:
@@ -88,3 +91,58 @@ def test_launch_arguments_in_the_docs_exist() -> None:
     for command in used:
         for name in re.findall(r"(\w+):=", command):
             assert name in declared, f"{name} in '{command}'"
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every long option of a command line and of its subcommands."""
+    for action in parser._actions:
+        yield from (option for option in action.option_strings if option.startswith("--"))
+        if isinstance(action, argparse._SubParsersAction):
+            for chosen in action.choices.values():
+                yield from options(chosen)
+
+
+def test_every_subcommand_is_in_the_docs_and_each_one_there_exists() -> None:
+    assert set(re.findall(r"(?:^|[`/ ])asymformer ([a-z][a-z-]+)", TEXT, re.MULTILINE)) == set(SUBCOMMANDS)
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS)
+def test_every_option_of_a_command_is_in_the_docs(command: str) -> None:
+    missing = {option for option in options(build_parser([command])) if not re.search(rf"{option}\b", TEXT)}
+    assert missing <= {"--help", "--version"}
+
+
+def test_every_option_in_the_docs_is_one_of_the_code() -> None:
+    programs = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "scripts").glob("*")]
+    known = set(options(build_parser())) | {
+        option for path in programs if path.is_file() for option in re.findall(r'"(--[a-z-]+)"', path.read_text())
+    }
+    others = {"--clock", "--reliability", "--symlink-install", "--system-site-packages"}  # of ROS, colcon, venv
+    assert set(re.findall(r"`(--[a-z-]+)", TEXT)) <= known | others
+
+
+def test_every_target_of_make_in_the_docs_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", TEXT, re.MULTILINE)) <= targets
+
+
+def test_every_file_that_the_docs_name_exists() -> None:
+    named = set(re.findall(r"(?<![\w/])(?:(?:benchmarks|config|test)/\w+\.\w+|scripts/\w+)", TEXT))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.ros
+def test_every_parameter_of_a_command_in_the_docs_exists() -> None:
+    pytest.importorskip("rclpy", reason="needs ROS")
+    from asymformer_ros.node.parameters import SPECS
+
+    camera = (ROOT / "asymformer_ros/node/camera_node.py").read_text()
+    for node, name in re.findall(r"(\w+_node) .*?-p (\w+):=", TEXT):
+        assert name in SPECS if node == "segmentation_node" else f"    {name}: " in camera, name
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES[1:] if "```python" in page.read_text()], ids=lambda p: p.name)
+def test_every_python_example_of_a_page_runs(page: Path) -> None:
+    pytest.importorskip("torch", reason="some examples need PyTorch")
+    for example in re.findall(r"```python\n(.+?)```", page.read_text(), re.DOTALL):
+        exec(compile(example, page.name, "exec"), {})
