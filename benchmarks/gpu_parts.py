@@ -6,10 +6,10 @@ The last line that a part prints is its answer as JSON: a result, or {"reason": 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -73,13 +73,13 @@ def torch_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     import torch
 
     from asymformer_ros.inference.torch import TorchBackend
-    from asymformer_ros.models.opening import open_model
+    from asymformer_ros.models.model import open_bundle
 
     if not torch.cuda.is_available():
         return {"reason": f"PyTorch {torch.__version__} finds no GPU that it can use"}
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     dtype = torch.float32 if name == "torch_fp32" else torch.float16
-    backend = TorchBackend(open_model(model), torch.device("cuda"), dtype)
+    backend = TorchBackend(open_bundle(model), torch.device("cuda"), dtype)
     if name == "torch_compile":
         backend._network.forward_stride4 = torch.compile(backend._network.forward_stride4)
     if name == "torch_graph":
@@ -118,36 +118,38 @@ def graphed(backend: Any) -> Callable[[Any, Any], Any]:
 def precision_part(_name: str, model: str, folder: Path) -> dict[str, Any]:
     """Which layers stay in FP32, for the engine in mixed precision."""
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
-    from asymformer_ros.engine.source import analyse_frames, open_graph
+    from asymformer_ros.engine.source import analyse_model
+    from asymformer_ros.models.model import open_model
 
-    report = analyse_frames(*open_graph(model), sample_frames(None, 2), SIMULATED)
+    report = analyse_model(open_model(model), sample_frames(None, 2), SIMULATED)
     report.save(folder / REPORT)
     return {"layers": len(report.layers), "fp32_layers": len(report.fp32_layers)}
 
 
 def engine_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     """Build an engine of exactly one precision, measure it whether it may serve or not, and say whether it may."""
-    from asymformer_ros.engine.build import Watch
     from asymformer_ros.engine.cache import EngineCache
-    from asymformer_ros.engine.golden import make_verifier
-    from asymformer_ros.engine.options import BuildOptions
-    from asymformer_ros.engine.provide import choose_builder, provide_engine
-    from asymformer_ros.engine.runtime import EngineFile, open_engine
-    from asymformer_ros.engine.source import engine_model, engine_request
+    from asymformer_ros.engine.context import BuildContext
+    from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+    from asymformer_ros.engine.runtime import EngineFile
+    from asymformer_ros.inference.selection import golden_check
+    from asymformer_ros.inference.tensorrt import open_engine
+    from asymformer_ros.models.model import open_model
     from asymformer_ros.onnx_graph.report import PrecisionReport
 
-    library, precision = choose_builder("auto", probe_gpu()), name.rpartition("_")[2]
+    gpu = probe_gpu()
+    library, precision = choose_builder("auto", gpu), name.rpartition("_")[2]
     if precision == "mixed" and not (folder / REPORT).is_file():
         return {"reason": "there is no precision report: that part has failed"}
     report = PrecisionReport.load(folder / REPORT) if precision == "mixed" else None
-    request = engine_request(model, BuildOptions(library.name, precision), report, folder)
-    request = replace(request, precisions=(precision,))
-    engine = provide_engine(EngineCache(folder / "engines"), request, Watch(), tell, library.name)
-    manifest, described = engine.manifest, engine_model(model)
-    backend = open_engine(EngineFile(engine.plan, library, precision), described, tell)
+    opened = open_model(model)
+    request = EngineRequest(opened, library, gpu, precision, report, only=True)
+    engine = provide_engine(EngineCache(folder / "engines"), request, BuildContext())
+    manifest = engine.manifest
+    backend = open_engine(EngineFile(engine.plan, library, precision), opened)
     result = finish(lambda rgb, depth: backend.infer(rgb, depth).labels, backend.card.input_size, folder, name)
     backend.close()
-    verification = make_verifier(model, described, library, tell)(engine.plan, None)
+    verification = golden_check(opened, library).verify(engine.plan, BuildContext())
     return {
         **result,
         "serves_as": backend.name,
@@ -171,12 +173,17 @@ PARTS = {
 }
 
 
-def tell(text: str) -> None:
-    SAID.append(text)
-    print(text, flush=True)
+class Said(logging.Handler):
+    """Keeps and prints what the package logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        SAID.append(record.getMessage())
+        print(record.getMessage(), flush=True)
 
 
 def main() -> int:
+    logging.getLogger("asymformer_ros").addHandler(Said())
+    logging.getLogger("asymformer_ros").setLevel(logging.INFO)
     name, model, folder = sys.argv[1:]
     gpu = probe_gpu()
     if isinstance(gpu, NoGpu):

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from asymformer_ros.cli.demo_picture import Panel, compose
 from asymformer_ros.frames.images import write_png
 from asymformer_ros.frames.recording import RgbdRecording
-from asymformer_ros.inference.backend import open_backend
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.labels import LabelSet
 
 _SHOWN = 3  # frames of the picture
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="recorded folder")
     parser.add_argument("-o", "--output", type=Path, help="picture of the labels of three frames, in the palette")
     args = parser.parse_args()
-    backend = open_backend("auto", args.model, "auto", print)
+    backend = open_backend("auto", args.model)
     found = [Segmenter(backend).segment(frame, with_confidence=True) for frame in RgbdRecording(args.folder)]
     print("\n".join(_table(found, backend.card.label_set)))
     if args.output:

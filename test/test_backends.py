@@ -15,12 +15,13 @@ from torch.nn import functional as F
 
 from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
 from asymformer_ros.inference import torch as torch_backend
-from asymformer_ros.inference.backend import InferenceBackend, open_backend
+from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models import catalogue as weights
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.catalogue import DEMO, KnownWeights
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.models.opening import open_model
+from asymformer_ros.models.model import Model, open_bundle, open_model
 from asymformer_ros.network import SMALL
 
 SIZE = (64, 96)
@@ -47,7 +48,7 @@ def probabilities(bundle: ModelBundle) -> np.ndarray:
 
 
 def write_export(bundle: ModelBundle, path: Path, outputs: str) -> None:
-    from asymformer_ros.engine.export import ExportOptions, export_model, write_model
+    from asymformer_ros.models.export import ExportOptions, export_model, write_model
 
     write_model(export_model(bundle, ExportOptions(outputs=outputs)), path)
 
@@ -74,7 +75,7 @@ class TestEveryBackend:
         pytest.importorskip("onnxruntime", reason="the onnxruntime backend needs ONNX Runtime")
         path = tmp_path_factory.mktemp("onnx") / "model.onnx"
         (write_foreign if outputs == "foreign" else write_export)(bundle, path, outputs)
-        return open_backend(library, str(path), "auto", lambda reason: None)
+        return open_backend(library, str(path), "auto")
 
     def test_labels_and_confidence_are_the_softmax_maximum(
         self, backend: InferenceBackend, probabilities: np.ndarray
@@ -137,16 +138,15 @@ class TestEveryBackend:
         assert (backend.card.input_size, backend.card.label_set.name) == (SIZE, "nyuv2_40")
 
 
-def test_auto_says_why_it_does_not_use_cuda() -> None:
+def test_auto_says_why_it_does_not_use_cuda(caplog: pytest.LogCaptureFixture) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    reasons: list[str] = []
-    backend = open_backend("auto", "untrained", "auto", reasons.append)
+    backend = open_backend("auto", "untrained")
     assert backend.name == "torch cpu fp32"
-    assert len(reasons) == 1
-    assert "no CUDA device" in reasons[0]
+    assert len(caplog.messages) == 1
+    assert "no CUDA device" in caplog.messages[0]
     with pytest.raises(BackendError, match="no CUDA device can be used"):
-        open_backend("torch", "untrained", "cuda", reasons.append)
+        open_backend("torch", "untrained", "cuda")
 
 
 @pytest.mark.parametrize(
@@ -155,22 +155,18 @@ def test_auto_says_why_it_does_not_use_cuda() -> None:
 )
 def test_an_unknown_choice_is_refused_by_name(choice: str, device: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
-        open_backend(choice, "untrained", device, lambda reason: None)
+        open_backend(choice, "untrained", device)
 
 
-def test_weights_that_answer_with_nan_do_not_serve(monkeypatch: pytest.MonkeyPatch, bundle: ModelBundle) -> None:
-    def damaged(model: str) -> ModelBundle:
-        made = ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=SIZE)
-        next(made.network.parameters()).data.fill_(float("nan"))
-        return made
-
-    monkeypatch.setattr(torch_backend, "open_model", damaged)
+def test_weights_that_answer_with_nan_do_not_serve() -> None:
+    damaged = ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=SIZE)
+    next(damaged.network.parameters()).data.fill_(float("nan"))
     with pytest.raises(BackendError, match=r"'broken.safetensors' answers with NaN"):
-        open_backend("torch", "broken.safetensors", "cpu", lambda reason: None)
+        torch_backend.TorchBackend.open(Model(Path("broken.safetensors"), damaged.card, bundle=damaged), "cpu")
 
 
 def test_no_model_says_how_to_get_one() -> None:
-    for opened in (open_model, lambda model: open_backend("auto", model, "auto", lambda reason: None)):
+    for opened in (open_model, open_bundle, lambda model: open_backend("auto", model)):
         with pytest.raises(CheckpointError, match=r"`asymformer weights download nyuv2` .*`model:=demo`"):
             opened("")
 
@@ -190,9 +186,9 @@ class TestAModelWithBothFiles:
         ("choice", "serves"), [("torch", "torch cpu fp32"), ("onnxruntime", "onnxruntime cpu fp32")]
     )
     def test_each_backend_finds_its_own(self, choice: str, serves: str) -> None:
-        backend = open_backend(choice, "demo", "cpu", lambda reason: None)
+        backend = open_backend(choice, "demo", "cpu")
         assert backend.name == serves
-        expected = open_backend("torch", str(DEMO.bundle), "cpu", lambda reason: None).infer(RGB, DEPTH).labels
+        expected = open_backend("torch", str(DEMO.bundle), "cpu").infer(RGB, DEPTH).labels
         assert np.mean(backend.infer(RGB, DEPTH).labels == expected) > 0.999
 
     @pytest.mark.parametrize(
@@ -205,30 +201,35 @@ class TestAModelWithBothFiles:
         ],
     )
     def test_auto_is_pytorch_on_cuda_and_else_onnx_runtime(
-        self, device: str, why_not: str, serves: str, told: str, monkeypatch: pytest.MonkeyPatch
+        self,
+        device: str,
+        why_not: str,
+        serves: str,
+        told: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         monkeypatch.setattr(torch_backend, "why_no_cuda", lambda: why_not)
         monkeypatch.setattr(
-            torch_backend.TorchBackend, "open", lambda model, device, log: SimpleNamespace(name="cuda", model=model)
+            torch_backend.TorchBackend, "open", lambda model, device: SimpleNamespace(name="cuda", model=model)
         )
-        reasons: list[str] = []
-        assert open_backend("auto", "demo", device, reasons.append).name == serves
-        assert reasons[:-1] == ([told] if told else [])  # the last one is the file that serves
+        assert open_backend("auto", "demo", device).name == serves
+        assert caplog.messages == ([told] if told else [])
 
-    def test_without_pytorch_auto_says_so_and_takes_onnx_runtime(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_pytorch_auto_says_so_and_takes_onnx_runtime(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         monkeypatch.delitem(sys.modules, "asymformer_ros.inference.torch")
         monkeypatch.setitem(sys.modules, "torch", None)
-        reasons: list[str] = []
-        assert open_backend("auto", "demo", "auto", reasons.append).name == "onnxruntime cpu fp32"
-        assert reasons[0].startswith("the torch backend needs PyTorch")
+        assert open_backend("auto", "demo").name == "onnxruntime cpu fp32"
+        assert caplog.messages[0].startswith("the torch backend needs torch, which is not")
 
     def test_without_onnx_runtime_auto_says_so_and_takes_pytorch_on_the_cpu(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        reasons: list[str] = []
-        assert open_backend("auto", "demo", "cpu", reasons.append).name == "torch cpu fp32"
-        assert reasons == ["onnxruntime is not installed: PyTorch runs on the CPU"]
+        assert open_backend("auto", "demo", "cpu").name == "torch cpu fp32"
+        assert caplog.messages == ["onnxruntime is not installed: PyTorch runs on the CPU"]
 
 
 @pytest.mark.gpu

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
+from asymformer_ros.errors import CheckpointError, ConfigurationError, DependencyError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
@@ -190,7 +190,7 @@ def test_an_input_size_that_the_network_cannot_take_is_refused(size: tuple[int, 
 def test_without_pytorch_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "asymformer_ros.models.bundle")
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(BackendError, match=r"bundles and checkpoints need PyTorch.*`pip install torch` \(the extra"):
+    with pytest.raises(DependencyError, match="bundles and checkpoints needs torch.*`pip install torch`"):
         importlib.import_module("asymformer_ros.models.bundle")
 
 

@@ -15,8 +15,8 @@ import pytest
 from asymformer_ros.cli import doctor
 from asymformer_ros.cli.build_engine import Display, describe
 from asymformer_ros.cli.main import main
-from asymformer_ros.engine.build import Progress
 from asymformer_ros.engine.cache import Engine, EngineCache
+from asymformer_ros.engine.context import BuildProgress
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest
 from asymformer_ros.engine.verify import Verification
@@ -30,8 +30,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network at a small size, as `asymformer export` writes it."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     pytest.importorskip("onnx", reason="onnx is not installed")
-    from asymformer_ros.engine.export import export_model, write_model
     from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.export import export_model, write_model
     from asymformer_ros.models.labels import label_set
     from asymformer_ros.network import SMALL
 
@@ -43,14 +43,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _report(path: Path, model: Path) -> Path:
     """A precision report that keeps one convolution in FP32."""
-    from asymformer_ros.models.onnx_file import OnnxModel, load
+    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.onnx_file import load
     from asymformer_ros.onnx_graph.report import Layer, PrecisionReport, Range
 
     layers = {
         node.name: Layer(node.op_type, Range(1, 1, 0, 0, 0), "values reach 40000" if index == 30 else "")
         for index, node in enumerate(load(model).graph.node)
     }
-    PrecisionReport(OnnxModel.open(model).model_sha256, "a test", 1, layers, {}).save(path)
+    PrecisionReport(open_model(str(model)).model_sha256, "a test", 1, layers, {}).save(path)
     return path
 
 
@@ -65,6 +66,7 @@ def test_an_engine_is_built_once(
     assert f"small: {precision}, built in" in first.out
     assert "not verified yet" in first.out
     assert f"building small in {precision} with tensorrt_rtx" in first.err
+    assert "Preparing the graph" in first.err
     assert "Parsing" in first.err
     assert main(arguments) == 0
     second = capsys.readouterr()
@@ -146,7 +148,7 @@ def test_an_interrupt_ends_the_command_and_its_builder_and_leaves_nothing(
     with subprocess.Popen(program, cwd=ROOT, env=environment, **pipes) as process:
         assert process.stderr is not None
         lines = iter(process.stderr.readline, "")
-        next(line for line in lines if "Parsing" in line)
+        next(line for line in lines if "Preparing" in line)
         (builder,) = psutil.Process(process.pid).children()
         process.send_signal(number)
         assert process.wait(10) == code
@@ -185,7 +187,7 @@ def test_a_verified_engine_is_described() -> None:
 def test_progress_on_no_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     display = Display()
     for second in range(25):
-        display.show(Progress("Timing", second, 30, float(second)))
+        display.show(BuildProgress("Timing", second, 30, float(second)))
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["   0.0 s  Timing 0/30", "  10.0 s  Timing 10/30", "  20.0 s  Timing 20/30"]
 

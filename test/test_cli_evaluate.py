@@ -20,11 +20,9 @@ pytest.importorskip("matplotlib", reason="evaluate draws the confusion matrix")
 from asymformer_ros import __version__
 from asymformer_ros.cli import evaluate as command
 from asymformer_ros.cli.main import build_parser, main
-from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.images import write_png
-from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.inference.selection import ServingOptions
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.serving import ServingOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
@@ -191,23 +189,6 @@ def test_a_limit_is_a_number_of_frames(limit: str, capsys: pytest.CaptureFixture
     assert f"{limit!r} is no number of frames" in capsys.readouterr().err
 
 
-def test_auto_waits_for_the_engine_and_says_why_there_is_none(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[str] = []
-
-    def no_engine(model: str, options: ServingOptions, voices: object) -> InferenceBackend:
-        asked.append(options.backend)
-        raise BackendError("the builder failed")
-
-    def fallback(choice: str, model: str, device: str, log: object) -> str:
-        asked.append(f"{choice} {device}")
-        return "the fallback"
-
-    monkeypatch.setattr(command, "engine_obstacle", lambda: "")
-    monkeypatch.setattr(command, "open_serving", no_engine)
-    monkeypatch.setattr(command, "open_backend", fallback)
+def test_auto_waits_for_the_engine() -> None:
     args = build_parser().parse_args(["evaluate", "untrained", "--data", "set", "-o", "report"])
-    assert command._open_backend(args) == "the fallback"
-    assert asked == ["tensorrt", "auto auto"]
-    assert "no TensorRT engine: the builder failed" in capsys.readouterr().err
+    assert command.serving_options(args) == ServingOptions("auto", "auto", wait=True)

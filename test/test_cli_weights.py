@@ -15,8 +15,8 @@ from asymformer_ros.cli import weights as command
 from asymformer_ros.cli.main import main
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.models.catalogue import DEMO, NYUV2, KnownWeights
+from asymformer_ros.models.model import open_bundle
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
-from asymformer_ros.models.opening import open_model
 from asymformer_ros.network import load_checkpoint
 
 
@@ -66,7 +66,7 @@ def test_a_downloaded_checkpoint_becomes_a_model_with_a_name(
     comes(monkeypatch, checkpoint.read_bytes())
     assert main(["weights", "download", "nyuv2"]) == 0
     assert [file.name for file in data.iterdir()] == ["nyuv2.safetensors"]
-    bundle, sha256 = open_model("nyuv2"), hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    bundle, sha256 = open_bundle("nyuv2"), hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert (bundle.card.name, bundle.card.label_set.name, bundle.card.input_size) == ("nyuv2", "nyuv2_40", (480, 640))
     assert bundle.card.normalization == PUBLISHED_NORMALIZATION
     assert bundle.card.provenance == f"{NYUV2.origin}, Apache-2.0; converted from nyuv2.pth, sha256 {sha256}"
@@ -83,7 +83,7 @@ def test_a_downloaded_checkpoint_becomes_a_model_with_a_name(
 def test_a_file_that_was_downloaded_by_hand_is_taken_and_left_where_it_is(checkpoint: Path) -> None:
     assert main(["weights", "download", "nyuv2", "--from", str(checkpoint)]) == 0
     assert checkpoint.is_file()
-    assert open_model("nyuv2").card.name == "nyuv2"
+    assert open_bundle("nyuv2").card.name == "nyuv2"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_checkpoint_of_other_classes_is_refused(
 
 
 def test_a_bundle_of_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    open_model("untrained").save(tmp_path / "small.safetensors")
+    open_bundle("untrained").save(tmp_path / "small.safetensors")
     assert main(["weights", "download", "nyuv2", "--from", str(tmp_path / "small.safetensors")]) == 1
     assert "small.safetensors holds another network than the published one" in capsys.readouterr().err
 
@@ -123,7 +123,7 @@ def test_a_model_of_which_only_the_onnx_file_is_there_cannot_be_opened_as_a_bund
     data.mkdir(parents=True)
     NYUV2.onnx.touch()
     with pytest.raises(CheckpointError, match=r"nyuv2.onnx is an ONNX file: give the model bundle"):
-        open_model("nyuv2")
+        open_bundle("nyuv2")
 
 
 def test_only_what_can_be_downloaded_is_offered() -> None:

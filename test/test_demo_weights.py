@@ -13,8 +13,8 @@ from asymformer_ros.frames.depth import metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
-from asymformer_ros.inference.backend import open_backend
 from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.catalogue import DEMO
 from asymformer_ros.simulation.data_set import TEST_SEEDS
 from asymformer_ros.simulation.world import World
@@ -30,7 +30,7 @@ def unseen() -> list[RawRgbd]:
 
 
 def segment(backend: str, images: list[RawRgbd]) -> list[np.ndarray]:
-    segmenter = Segmenter(open_backend(backend, "demo", "cpu", lambda _: None))
+    segmenter = Segmenter(open_backend(backend, "demo", "cpu"))
     frames = [RgbdFrame(image.rgb, metres_from_millimetres(image.depth)) for image in images]
     return [segmenter.segment(frame).labels for frame in frames]
 
@@ -64,10 +64,10 @@ def test_the_onnx_file_answers_what_the_bundle_answers(unseen: list[RawRgbd]) ->
 def test_the_onnx_file_was_made_of_the_bundle() -> None:
     pytest.importorskip("torch", reason="needs PyTorch")
     from asymformer_ros.models.bundle import ModelBundle
-    from asymformer_ros.models.onnx_file import OnnxModel
+    from asymformer_ros.models.model import open_model
 
     bundle = ModelBundle.load(DEMO.bundle)
-    assert OnnxModel.open(DEMO.onnx).model_sha256 == bundle.sha256
+    assert open_model(str(DEMO.onnx)).model_sha256 == bundle.sha256
     assert bundle.card.name == "demo"
     assert bundle.card.label_set.name == "nyuv2_40"
 

@@ -33,7 +33,6 @@ def test_the_table_of_arguments_is_that_of_the_command() -> None:
 
 def test_the_defaults_are_those_of_the_command() -> None:
     parser = _parser()
-    assert f"default {parser.get_default('workspace')}" in TEXT
     assert f"default {parser.get_default('timeout'):.0f}" in TEXT
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,14 +15,15 @@ psutil = pytest.importorskip("psutil", reason="psutil is not installed")
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 from engine_models import write_tiny
 
-from asymformer_ros.engine.build import Progress, Watch, build_plan
+from asymformer_ros.engine.build import GraphFiles, build_plan
+from asymformer_ros.engine.context import BuildContext, BuildProgress
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
-from asymformer_ros.engine.export import export_model, write_model
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError
 from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.export import export_model, write_model
+from asymformer_ros.models.model import open_bundle, open_model
 from asymformer_ros.models.onnx_file import load
-from asymformer_ros.models.opening import open_model
 from asymformer_ros.onnx_graph.mixed import to_mixed
 
 FP32 = BuildOptions("tensorrt_rtx", "fp32")
@@ -38,13 +40,13 @@ def tiny(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network, as it is exported for cameras."""
-    return _exported(open_model("untrained"), tmp_path_factory.mktemp("small") / "small.onnx")
+    return _exported(open_bundle("untrained"), tmp_path_factory.mktemp("small") / "small.onnx")
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published network, likewise."""
-    return _exported(open_model("untrained_full"), tmp_path_factory.mktemp("full") / "full.onnx")
+    return _exported(open_bundle("untrained_full"), tmp_path_factory.mktemp("full") / "full.onnx")
 
 
 def _exported(bundle: ModelBundle, path: Path) -> Path:
@@ -62,8 +64,8 @@ def _only_the_model_is_left(folder: Path) -> bool:
 
 
 def test_a_plan_is_written_and_described(tiny: Path, tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    result = build_plan(tiny, tmp_path / "tiny.plan", FP32, Watch(on_progress=seen.append))
+    seen: list[BuildProgress] = []
+    result = build_plan(tiny, tmp_path / "tiny.plan", FP32, BuildContext(seen.append))
     assert (tmp_path / "tiny.plan").stat().st_size > 1000
     assert result.inputs == (("x", (1, 3, 32, 32), "FLOAT"),)
     assert result.outputs == (("z", (1, 8, 32, 32), "FLOAT"),)
@@ -125,18 +127,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_tensorrt_without_a_driver_is_refused_before_it_is_touched(tiny: Path, tmp_path: Path) -> None:
     if not isinstance(probe_gpu(), NoGpu):
         pytest.skip("there is a GPU here")
-    with pytest.raises(BackendError, match="TensorRT builds only where its engine is to run, and there is no NVIDIA"):
+    with pytest.raises(BackendError, match="where its engine is to run, and there is no GPU in sight"):
         build_plan(tiny, tmp_path / "tiny.plan", BuildOptions("tensorrt", "fp32"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_crash_of_the_builder_names_signal_and_phase(small: Path, tmp_path: Path, number: signal.Signals) -> None:
-    def crash(progress: Progress) -> None:
+    def crash(progress: BuildProgress) -> None:
         if progress.phase == "Building engine":
             _child().send_signal(number)
 
     with pytest.raises(BackendError, match=rf"process ended by {number.name} in '[A-Z].*'") as caught:
-        build_plan(small, tmp_path / "small.plan", FP32, Watch(on_progress=crash))
+        build_plan(small, tmp_path / "small.plan", FP32, BuildContext(crash))
     assert ("not enough memory?" in str(caught.value)) is (number == signal.SIGKILL)
     assert list(tmp_path.iterdir()) == []
 
@@ -144,34 +146,46 @@ def test_a_crash_of_the_builder_names_signal_and_phase(small: Path, tmp_path: Pa
 def test_cancelling_ends_the_child_at_once_and_leaves_nothing(small: Path, tmp_path: Path) -> None:
     pids: list[int] = []
 
-    def cancelled() -> bool:
-        pids.append(_child().pid)
-        return len(pids) > 3
+    def cancel(progress: BuildProgress) -> None:
+        if progress.phase == "Building engine":
+            pids.append(_child().pid)
+            context.cancel()
 
-    start = time.monotonic()
+    context = BuildContext(cancel)
     with pytest.raises(BackendError, match="was cancelled"):
-        build_plan(small, tmp_path / "small.plan", FP32, Watch(cancelled=cancelled))
-    assert time.monotonic() - start < 3
+        build_plan(small, tmp_path / "small.plan", FP32, context)
+    assert len(pids) == 1
     assert not psutil.pid_exists(pids[0])
     assert list(tmp_path.iterdir()) == []
 
 
+def test_cancelling_ends_an_export_at_once(tmp_path: Path) -> None:
+    context, model = BuildContext(), open_model("untrained_full")
+    threading.Timer(3.0, context.cancel).start()  # within PyTorch's trace
+    start = time.monotonic()
+    with pytest.raises(BackendError, match="was cancelled"):
+        GraphFiles(model, tmp_path, True, None).make("fp16", context)
+    assert time.monotonic() - start < 5
+    assert psutil.Process().children() == []
+
+
 def test_a_build_that_takes_too_long_is_ended(small: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"took longer than 0 s.*allow it more time"):
-        build_plan(small, tmp_path / "small.plan", FP32, Watch(timeout=0.3))
+        build_plan(small, tmp_path / "small.plan", FP32, BuildContext(timeout=0.3))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_child_ends_with_its_parent(small: Path, tmp_path: Path) -> None:
     code = (
         "import os, sys, psutil; from pathlib import Path\n"
-        "from asymformer_ros.engine.build import Watch, build_plan\n"
+        "from asymformer_ros.engine.build import build_plan\n"
+        "from asymformer_ros.engine.context import BuildContext\n"
         "from asymformer_ros.engine.options import BuildOptions\n"
         "def die(progress):\n"
         "    if progress.phase == 'Building engine':\n"
         "        print(psutil.Process().children()[0].pid, flush=True)\n"
         "        os._exit(9)\n"
-        "build_plan(Path(sys.argv[1]), Path(sys.argv[2]), BuildOptions('tensorrt_rtx', 'fp32'), Watch(die))\n"
+        "build_plan(Path(sys.argv[1]), Path(sys.argv[2]), BuildOptions('tensorrt_rtx', 'fp32'), BuildContext(die))\n"
     )
     program = [sys.executable, "-c", code, str(small), str(tmp_path / "small.plan")]
     answer = subprocess.run(program, cwd=ROOT, check=False, capture_output=True, text=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from asymformer_ros.engine.cache import LOCK, MANIFEST, PLAN, Engine, EngineCache, Stale, default_folder
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, file_sha256
 from asymformer_ros.engine.verify import Verification
 from asymformer_ros.errors import BackendError, ConfigurationError
@@ -26,6 +28,8 @@ IDENTITY = EngineIdentity(
     builder_version="10.3.0",
     gpu="Orin",
     compute_capability="8.7",
+    multiprocessors=16,
+    memory_gib=64,
 )
 PASSED = Verification(frames=4, agreement=0.9991, finite=True, fp32_convolutions=0)
 
@@ -36,7 +40,7 @@ def cache(tmp_path: Path) -> EngineCache:
 
 
 def stored(cache: EngineCache, identity: EngineIdentity = IDENTITY, content: bytes = b"plan" * 1000) -> Engine:
-    with cache.locked(identity, _silent) as slot:
+    with cache.locked(identity, BuildContext()) as slot:
         plan = slot / ".engine.1.tmp"
         plan.write_bytes(content)
         return cache.store(slot, plan, manifest(identity, plan))
@@ -56,10 +60,6 @@ def manifest(identity: EngineIdentity, plan: Path) -> EngineManifest:
     )
 
 
-def _silent(_: str) -> None:
-    return
-
-
 def test_what_is_stored_is_found(cache: EngineCache) -> None:
     engine = stored(cache)
     found = cache.find(IDENTITY)
@@ -77,12 +77,10 @@ def test_an_empty_cache_has_no_reasons(cache: EngineCache) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"shapes": {"rgb": (1, 256, 320, 3)}}, "takes inputs of shapes rgb 1x480x640x3, depth 1x480x640x2, now it is"),
+        ({"shapes": {"rgb": (1, 480, 640, 3)}}, "takes inputs of shapes rgb 1x480x640x3, depth 1x480x640x2, now it is"),
         ({"builder_version": "10.13.3"}, "the engine was built by version 10.3.0, now it is 10.13.3"),
-        ({"gpu": "Xavier"}, "the engine was built on GPU Orin, now it is Xavier"),
-        ({"gpu": ""}, "the engine was built on GPU Orin, now it is none"),
         ({"compute_capability": "7.2"}, "the engine is for compute capability 8.7, now it is 7.2"),
-        ({"workspace_mib": 512}, "the engine was built with a workspace in MiB of 1024, now it is 512"),
+        ({"memory_gib": 32}, "the engine is for a GPU whose memory in GiB is 64, now it is 32"),
         ({"pinned": ("/a", "/b")}, "the engine keeps in FP32 none, now it is 2 layers"),
         ({"package_version": "99.0"}, ", now it is 99.0"),
         ({"model_sha256": "a" * 12 + "b" * 52}, "the model has changed: the engine is of the model with hash aaaa"),
@@ -98,8 +96,21 @@ def test_each_difference_makes_it_stale_and_is_a_sentence(
     assert told in reason
 
 
-@pytest.mark.parametrize("change", [{"precision": "fp32"}, {"builder": "tensorrt_rtx"}, {"model_sha256": "b" * 64}])
-def test_another_model_precision_or_builder_stands_beside_it(cache: EngineCache, change: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "fp32"},
+        {"builder": "tensorrt_rtx"},
+        {"model_sha256": "b" * 64},
+        {"shapes": {"rgb": (3, 480, 640, 3), "depth": (3, 480, 640, 2)}},
+        {"gpu": "NVIDIA GeForce RTX 4090", "multiprocessors": 128},
+        {"multiprocessors": 8, "memory_gib": 8},
+        {"gpu": "", "multiprocessors": 0},
+    ],
+)
+def test_another_model_precision_builder_batch_or_gpu_stands_beside_it(
+    cache: EngineCache, change: dict[str, str]
+) -> None:
     other = replace(IDENTITY, **change)  # type: ignore[arg-type]
     assert stored(cache).plan != stored(cache, other).plan
     assert isinstance(cache.find(IDENTITY), Engine)
@@ -108,19 +119,21 @@ def test_another_model_precision_or_builder_stands_beside_it(cache: EngineCache,
 
 def test_a_copied_slot_of_another_precision_or_builder_is_stale(cache: EngineCache) -> None:
     engine = stored(cache)
-    wanted = replace(IDENTITY, precision="fp32", builder="tensorrt_rtx")
+    wanted = replace(IDENTITY, precision="fp32", builder="tensorrt_rtx", gpu="Xavier", multiprocessors=8)
     engine.plan.parent.rename(cache.slot(wanted))
     found = cache.find(wanted)
     assert isinstance(found, Stale)
     assert found.reasons == (
         "the engine was built for precision fp16, now it is fp32",
         "the engine was built by tensorrt, now it is tensorrt_rtx",
+        "the engine was built on GPU Orin, now it is Xavier",
+        "the engine is for a GPU whose number of multiprocessors is 16, now it is 8",
     )
 
 
 def test_several_reasons_are_all_told(cache: EngineCache) -> None:
     stored(cache)
-    found = cache.find(replace(IDENTITY, gpu="Xavier", compute_capability="7.2"))
+    found = cache.find(replace(IDENTITY, builder_version="11.0", compute_capability="7.2"))
     assert isinstance(found, Stale)
     assert len(found.reasons) == 2
 
@@ -163,7 +176,7 @@ def test_a_manifest_that_cannot_be_read_is_stale(cache: EngineCache, change: obj
 
 
 def test_an_engine_that_was_never_verified_is_found_only_where_that_is_enough(cache: EngineCache) -> None:
-    with cache.locked(IDENTITY, _silent) as slot:
+    with cache.locked(IDENTITY, BuildContext()) as slot:
         plan = slot / ".engine.1.tmp"
         plan.write_bytes(b"plan")
         cache.store(slot, plan, replace(manifest(IDENTITY, plan), verification=None))
@@ -189,9 +202,10 @@ _HOLD = """
 import sys, time
 from pathlib import Path
 from asymformer_ros.engine.cache import EngineCache
+from asymformer_ros.engine.context import BuildContext
 from test_engine_cache import IDENTITY
 cache = EngineCache(Path(sys.argv[1]))
-with cache.locked(IDENTITY, print):
+with cache.locked(IDENTITY, BuildContext()):
     print("locked", flush=True)
     time.sleep(float(sys.argv[2]))
 """
@@ -206,11 +220,11 @@ def _holder(cache: EngineCache, seconds: float) -> subprocess.Popen[str]:
     return holder
 
 
-def test_a_second_process_waits_and_says_so(cache: EngineCache) -> None:
-    told: list[str] = []
-    with _holder(cache, 1.0) as holder, cache.locked(IDENTITY, told.append):
+def test_a_second_process_waits_and_says_so(cache: EngineCache, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with _holder(cache, 1.0) as holder, cache.locked(IDENTITY, BuildContext()):
         assert holder.wait(5) == 0
-    assert told == [f"another process builds {cache.slot(IDENTITY).name}: waiting for it (0 s)"]
+    assert caplog.messages == [f"another process builds {cache.slot(IDENTITY).name}: waiting for it (0 s)"]
 
 
 def test_the_lock_of_a_killed_process_is_free(cache: EngineCache) -> None:
@@ -218,17 +232,18 @@ def test_the_lock_of_a_killed_process_is_free(cache: EngineCache) -> None:
         holder.kill()
         holder.wait()
         start = time.monotonic()
-        with cache.locked(IDENTITY, _silent):
+        with cache.locked(IDENTITY, BuildContext()):
             assert time.monotonic() - start < 2
 
 
 def test_waiting_can_be_cancelled(cache: EngineCache) -> None:
+    context = BuildContext()
+    threading.Timer(0.5, context.cancel).start()
     with _holder(cache, 60) as holder:
-        with (
-            pytest.raises(BackendError, match="waiting for .* was cancelled"),
-            cache.locked(IDENTITY, _silent, cancelled=lambda: True),
-        ):
+        start = time.monotonic()
+        with pytest.raises(BackendError, match="was cancelled"), cache.locked(IDENTITY, context):
             pass
+        assert time.monotonic() - start < 2
         holder.kill()
 
 

@@ -19,9 +19,10 @@ int cuDeviceGet(int *device, int ordinal) { *device = 7; return 0; }
 int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Orin", length); return device != 7; }
 int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1 : -1;
+  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1 : attribute == 16 ? 16 : -1;
   return device != 7;
 }
+int cuDeviceTotalMem_v2(unsigned long *bytes, int device) { *bytes = 65536ul << 20; return device != 7; }
 int cuGetErrorString(int code, const char **text) { *text = "no CUDA-capable device is detected"; return 0; }
 """
 
@@ -48,7 +49,7 @@ def test_the_probe_of_this_machine_answers() -> None:
 
 def test_a_gpu_is_described(tmp_path: Path) -> None:
     gpu = probe_gpu(_driver(tmp_path))
-    assert gpu == GpuInfo("Orin", (8, 7), (12, 6), integrated=True)
+    assert gpu == GpuInfo("Orin", (8, 7), (12, 6), integrated=True, multiprocessors=16, memory=65536 << 20)
     assert str(gpu) == "Orin, compute capability 8.7, driver for CUDA 12.6"
 
 

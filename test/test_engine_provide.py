@@ -14,14 +14,18 @@ psutil = pytest.importorskip("psutil", reason="psutil is not installed")
 from engine_models import write_tiny
 
 from asymformer_ros.engine import provide
-from asymformer_ros.engine.api import Library
-from asymformer_ros.engine.build import BuildResult, Progress, Watch
+from asymformer_ros.engine.api import load_library
+from asymformer_ros.engine.build import BuildResult, GraphFiles
 from asymformer_ros.engine.cache import EngineCache
+from asymformer_ros.engine.context import BuildContext, BuildProgress
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
-from asymformer_ros.engine.options import BuildOptions
-from asymformer_ros.engine.provide import EngineRequest, Source, choose_builder, provide_engine
+from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
 from asymformer_ros.engine.verify import Verification
 from asymformer_ros.errors import BackendError
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.model import Model
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_GPU = NoGpu("no NVIDIA driver")
@@ -30,43 +34,58 @@ GPU = GpuInfo("NVIDIA GeForce RTX 3090", (8, 6), (12, 4))
 needs_no_gpu = pytest.mark.skipif(isinstance(probe_gpu(), GpuInfo), reason="there is a GPU here")
 
 
+CARD = ModelCard("tiny", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, (32, 32))
+
+
 class Tiny:
     """Requests for the tiny network, and what was asked for them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
         self.cache = EngineCache(folder / "engines")
-        self.models = {
+        self.graphs = {
             "fp16": write_tiny(folder / "fp16.onnx", half=True),
             "fp32": write_tiny(folder / "fp32.onnx"),
         }
         self.built: list[str] = []
-        self.told: list[str] = []
-        self.request = EngineRequest(
-            model_name="tiny",
-            model_sha256="c" * 64,
-            shapes={"x": (1, 3, 32, 32)},
-            source=self._source,
-            options=BuildOptions("tensorrt_rtx", "fp16"),
-            precisions=("fp16", "fp32"),
-        )
+        library = load_library("tensorrt_rtx")
+        self.request = EngineRequest(Model(folder / "tiny", CARD, file_sha256="c" * 64), library, None)
+        (monkeypatch or pytest.MonkeyPatch()).setattr(GraphFiles, "make", self._make)
 
-    def _source(self, library: Library, precision: str) -> Source:
-        assert library.name == "tensorrt_rtx"
+    def _make(self, precision: str, context: BuildContext) -> tuple[Path, tuple[str, ...]]:
         self.built.append(precision)
-        return Source(self.models[precision])
+        return self.graphs[precision], ()
 
-    def provide(self, watch: Watch | None = None, **changes: object) -> provide.Engine:
+    def provide(self, context: BuildContext | None = None, **changes: object) -> provide.Engine:
         request = replace(self.request, **changes)  # type: ignore[arg-type]
-        return provide_engine(self.cache, request, watch or Watch(), self.told.append, "tensorrt_rtx")
+        return provide_engine(self.cache, request, context or BuildContext())
+
+
+class Verdicts:
+    """A GoldenCheck that finds what it is told."""
+
+    def __init__(self, *found: Verification | BackendError) -> None:
+        self._found = iter(found)
+
+    def verify(self, plan: Path, context: BuildContext) -> Verification:
+        found = next(self._found)
+        if isinstance(found, BackendError):
+            raise found
+        return found
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Tiny:
-    return Tiny(tmp_path)
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Tiny:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(provide, "_can_be_surveyed", lambda model: False)
+    return Tiny(tmp_path, monkeypatch)
+
+
+def slot_files(tiny: Tiny) -> list[str]:
+    return [path.name for path in tiny.cache.folder.glob("*/*")]
 
 
 @needs_no_gpu
-def test_the_second_call_builds_nothing(tiny: Tiny) -> None:
+def test_the_second_call_builds_nothing(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     first = tiny.provide()
     second = tiny.provide()
     assert second == first
@@ -75,35 +94,56 @@ def test_the_second_call_builds_nothing(tiny: Tiny) -> None:
     assert first.manifest.identity.gpu == ""
     assert first.manifest.verification is None
     assert first.manifest.plan_bytes == first.plan.stat().st_size
-    assert [line.rpartition(" ")[0] for line in tiny.told] == ["building tiny in fp16 with tensorrt_rtx"]
+    assert [line.rpartition(" ")[0] for line in caplog.messages] == ["building tiny in fp16 with tensorrt_rtx"]
 
 
 @needs_no_gpu
-def test_a_stale_engine_is_built_again_and_the_reason_told(tiny: Tiny) -> None:
+def test_how_much_memory_a_build_was_given_does_not_make_its_engine_another(tiny: Tiny) -> None:
+    first = tiny.provide(workspace_mib=512)
+    assert first.manifest.workspace_mib == 512
+    assert tiny.provide() == first
+    assert tiny.built == ["fp16"]
+
+
+@needs_no_gpu
+def test_a_stale_engine_is_built_again_and_the_reason_told(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
+    manifest = tiny.provide().plan.with_name("manifest.json")
+    manifest.write_text(manifest.read_text().replace(tiny.request.library.version, "0.9"))
     tiny.provide()
-    tiny.provide(options=BuildOptions("tensorrt_rtx", "fp16", workspace_mib=512))
     assert tiny.built == ["fp16", "fp16"]
-    assert tiny.told[1] == (
-        "the engine in the cache is stale: the engine was built with a workspace in MiB of 1024, now it is 512"
+    assert caplog.messages[1].startswith(
+        "the engine in the cache is stale: the engine was built by version 0.9, now it is"
     )
 
 
 @needs_no_gpu
-def test_a_truncated_plan_is_built_again(tiny: Tiny) -> None:
+def test_an_engine_of_an_older_manifest_is_built_again_and_that_is_told(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = tiny.provide().plan.with_name("manifest.json")
+    manifest.write_text(manifest.read_text().replace('"version": 2', '"version": 1'))
+    tiny.provide()
+    assert caplog.messages[1].endswith(
+        "is stale: its manifest cannot be read: it is of version 1, this package writes version 2"
+    )
+
+
+@needs_no_gpu
+def test_a_truncated_plan_is_built_again(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     engine = tiny.provide()
     engine.plan.write_bytes(engine.plan.read_bytes()[:100])
     assert tiny.provide().plan.stat().st_size == engine.manifest.plan_bytes
-    assert "its plan has 100 bytes" in tiny.told[1]
+    assert "its plan has 100 bytes" in caplog.messages[1]
 
 
 @needs_no_gpu
 def test_a_killed_builder_leaves_no_engine_and_the_next_call_builds(tiny: Tiny) -> None:
-    def kill(progress: Progress) -> None:
+    def kill(progress: BuildProgress) -> None:
         psutil.Process().children()[0].kill()
 
-    with pytest.raises(BackendError, match="SIGKILL"):
-        tiny.provide(Watch(on_progress=kill))
-    assert [path.name for path in tiny.cache.folder.glob("*/*")] == ["lock"]
+    with pytest.raises(BackendError, match="fp16 engine could not be built.*SIGKILL.*fp32 engine could not.*SIGKILL"):
+        tiny.provide(BuildContext(kill))
+    assert slot_files(tiny) == ["lock"]
     assert tiny.provide().plan.is_file()
 
 
@@ -117,58 +157,84 @@ def test_leftovers_of_a_killed_process_are_swept(tiny: Tiny) -> None:
     assert sorted(path.name for path in slot.iterdir()) == ["engine.plan", "lock", "manifest.json"]
 
 
-def _with_gpu(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if there was a GPU: the build stays real, in a child process that sees none."""
-    monkeypatch.setattr(provide, "probe_gpu", lambda: GPU)
-
-
-def _verdict(**verdicts: Verification) -> provide.Verifier:
-    found = iter(verdicts.values())
-    return lambda plan, built: next(found)
-
-
 @needs_no_gpu
-def test_an_engine_that_fails_its_verification_is_replaced_by_a_safer_one(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _with_gpu(tiny, monkeypatch)
-    verifier = _verdict(fp16=Verification(2, 0.5, True), fp32=Verification(2, 1.0, True))
-    engine = tiny.provide(verifier=verifier)
+def test_an_engine_that_fails_its_verification_is_replaced_by_a_safer_one(tiny: Tiny) -> None:
+    check = Verdicts(Verification(2, 0.5, True), Verification(2, 1.0, True))
+    engine = tiny.provide(check=check)
     assert tiny.built == ["fp16", "fp32"]
     assert (engine.manifest.identity.precision, engine.manifest.served_precision) == ("fp16", "fp32")
     assert engine.manifest.verification == Verification(2, 1.0, True)
     assert "fp16 engine refused" in engine.manifest.notes[0]
-    assert tiny.provide(verifier=verifier) == engine
+    assert tiny.provide(check=check) == engine
 
 
 @needs_no_gpu
-def test_no_engine_is_kept_where_none_can_be_trusted(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    _with_gpu(tiny, monkeypatch)
+def test_a_precision_that_cannot_be_built_is_followed_by_a_safer_one(tiny: Tiny) -> None:
+    """The builder refuses the graph, as TensorRT does where it has no kernel for a node."""
+    tiny.graphs["fp16"] = tiny.graphs["fp32"]
+    engine = tiny.provide(check=Verdicts(Verification(2, 1.0, True)))
+    assert tiny.built == ["fp16", "fp32"]
+    assert engine.manifest.served_precision == "fp32"
+    assert engine.manifest.notes[0].startswith("fp16 engine could not be built: precision is fp16, but 0 of 1")
+
+
+@needs_no_gpu
+def test_a_builder_that_crashes_in_one_precision_is_followed_by_a_safer_one(tiny: Tiny) -> None:
+    def kill(progress: BuildProgress) -> None:
+        if tiny.built == ["fp16"]:
+            psutil.Process().children()[0].kill()
+
+    engine = tiny.provide(BuildContext(kill))
+    assert engine.manifest.served_precision == "fp32"
+    assert "SIGKILL" in engine.manifest.notes[0]
+
+
+@needs_no_gpu
+@pytest.mark.parametrize(("timeout", "told"), [(0.0, "took longer"), (60.0, "was cancelled")])
+def test_a_build_that_is_cancelled_or_takes_too_long_is_not_tried_in_another_precision(
+    tiny: Tiny, timeout: float, told: str
+) -> None:
+    context = BuildContext(lambda progress: context.cancel() if timeout else None, timeout)
+    with pytest.raises(BackendError, match=told):
+        tiny.provide(context)
+    assert tiny.built == ["fp16"]
+    assert slot_files(tiny) == ["lock"]
+
+
+@needs_no_gpu
+def test_no_engine_is_kept_where_none_can_be_trusted(tiny: Tiny) -> None:
     bad = Verification(2, 1.0, finite=False)
-    with pytest.raises(BackendError, match="no engine of this model can be trusted here"):
-        tiny.provide(verifier=_verdict(fp16=bad, fp32=bad))
+    with pytest.raises(BackendError, match=r"trusted here \(fp16 engine refused.*; fp32 engine refused.*serve"):
+        tiny.provide(check=Verdicts(bad, bad))
     assert tiny.cache.contents() == ()
 
 
 @needs_no_gpu
-def test_a_verifier_that_raises_leaves_nothing(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    _with_gpu(tiny, monkeypatch)
-
-    def fail(plan: Path, built: BuildResult) -> Verification:
-        raise BackendError(f"{plan.name} cannot be loaded")
-
+def test_a_verification_that_raises_leaves_nothing(tiny: Tiny) -> None:
     with pytest.raises(BackendError, match="cannot be loaded"):
-        tiny.provide(verifier=fail)
-    assert [path.name for path in tiny.cache.folder.glob("*/*")] == ["lock"]
+        tiny.provide(check=Verdicts(BackendError("the plan cannot be loaded")))
+    assert slot_files(tiny) == ["lock"]
+
+
+@needs_no_gpu
+def test_fp32_convolutions_in_an_fp16_engine_are_told(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = provide.build_plan
+
+    def in_fp32(*arguments: object) -> BuildResult:
+        return replace(build(*arguments), fp32_convolutions=("/a", "/b"))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(provide, "build_plan", in_fp32)
+    engine = tiny.provide(check=Verdicts(Verification(2, 1.0, True)))
+    assert engine.manifest.notes[0] == "2 convolutions of the fp16 engine compute in FP32"
 
 
 _PROVIDE = """
-import sys
+import logging, sys
 from pathlib import Path
 from test_engine_provide import Tiny
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 tiny = Tiny(Path(sys.argv[1]))
-tiny.provide()
-print(tiny.built, tiny.told)
+print(len(tiny.provide().manifest.notes), tiny.built)
 """
 
 
@@ -177,13 +243,15 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     program = [sys.executable, "-c", _PROVIDE, str(tmp_path)]
     path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'test'}"}
     both = [subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=path) for _ in range(2)]
-    said = sorted(process.communicate(timeout=500)[0] for process in both)
-    assert said[0].startswith("['fp16'] ['building tiny")
-    assert said[1].startswith("[] ['another process builds tiny-cccccccccccc-fp16-tensorrt_rtx: waiting for it")
-    assert "another process has built the engine: using it" in said[1]
+    waited, built = sorted(process.communicate(timeout=500)[0] for process in both)
+    assert built.startswith("building tiny in fp16")
+    assert built.endswith("['fp16']\n")
+    assert waited.startswith("another process builds tiny-cccccccccccc-fp16-tensorrt_rtx-1x32x32x3-no-gpu: waiting")
+    assert "another process has built the engine: using it" in waited
+    assert waited.endswith("[]\n")
 
 
-def test_tensorrt_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_without_a_gpu_is_refused() -> None:
     with pytest.raises(BackendError, match="TensorRT builds only where its engine is to run, and there is no NVIDIA"):
         choose_builder("tensorrt", NO_GPU)
 
@@ -191,11 +259,17 @@ def test_tensorrt_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 def test_auto_takes_what_can_build_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_builder("auto", NO_GPU).name == "tensorrt_rtx"
     monkeypatch.setattr(provide, "installed_builders", lambda: ("tensorrt",))
-    with pytest.raises(BackendError, match=r"no builder .*tensorrt installed, no NVIDIA driver.*serve with torch"):
+    with pytest.raises(BackendError, match=r"no builder .*there is no NVIDIA driver.*serve with torch"):
         choose_builder("auto", NO_GPU)
     monkeypatch.setattr(provide, "installed_builders", lambda: ())
-    with pytest.raises(BackendError, match="no TensorRT installed"):
+    with pytest.raises(BackendError, match="no TensorRT is installed"):
         choose_builder("auto", GPU)
+
+
+def test_a_builder_that_cannot_be_imported_does_not_hide_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provide, "installed_builders", lambda: ("tensorrt", "tensorrt_rtx"))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert choose_builder("auto", GPU).name == "tensorrt_rtx"
 
 
 def test_a_gpu_that_tensorrt_rtx_does_not_know_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The rule by which an engine is trusted, and the climb down to a safer precision."""
+"""The rule by which an engine is trusted."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
-from asymformer_ros.engine.options import PRECISIONS
-from asymformer_ros.engine.verify import MIN_AGREEMENT, Answer, Verification, climb_down, verify
+from asymformer_ros.engine.verify import MIN_AGREEMENT, Answer, verify
 from asymformer_ros.errors import BackendError
-
-GOOD = Verification(frames=3, agreement=0.999, finite=True)
-BAD = Verification(frames=3, agreement=0.9, finite=True)
 
 
 def answer(wrong: int = 0, value: float = 1.0) -> Answer:
@@ -58,47 +54,6 @@ def test_another_number_or_size_of_answers_is_an_error() -> None:
 def test_the_problem_is_told_in_numbers() -> None:
     told = verify([answer()], [answer(100)]).problem
     assert told == "only 90.00% of its labels in the worst of 1 frames are those of FP32: expected 99.5%"
-
-
-def climb(verdicts: dict[str, Verification | None]) -> tuple[str, list[str], list[str]]:
-    built: list[str] = []
-    told: list[str] = []
-
-    def build(precision: str) -> str:
-        built.append(precision)
-        return f"{precision} engine"
-
-    rung = climb_down(PRECISIONS, build, lambda precision, _: verdicts[precision], told.append)
-    assert rung.built == f"{rung.precision} engine"
-    assert rung.verification is verdicts[rung.precision]
-    assert list(rung.notes) == told
-    return rung.precision, built, told
-
-
-def test_the_first_engine_that_passes_is_kept() -> None:
-    assert climb({"fp16": GOOD}) == ("fp16", ["fp16"], [])
-
-
-def test_a_refused_engine_is_followed_by_a_safer_one_and_the_reason_is_told() -> None:
-    precision, built, told = climb({"fp16": Verification(3, 1.0, False), "mixed": BAD, "fp32": GOOD})
-    assert precision == "fp32"
-    assert built == ["fp16", "mixed", "fp32"]
-    assert told[0] == "fp16 engine refused: its answers have NaN or infinity"
-    assert told[1].startswith("mixed engine refused: only 90.00% of its labels")
-
-
-def test_where_nothing_can_be_run_the_first_engine_is_kept_unverified() -> None:
-    assert climb({"fp16": None}) == ("fp16", ["fp16"], [])
-
-
-def test_fp32_convolutions_in_an_fp16_engine_are_told() -> None:
-    verdict = Verification(3, 1.0, True, fp32_convolutions=4)
-    assert climb({"fp16": verdict})[2] == ["4 convolutions of the fp16 engine compute in FP32"]
-
-
-def test_where_even_fp32_fails_there_is_no_engine() -> None:
-    with pytest.raises(BackendError, match=r"no engine .*fp16 engine refused.*fp32 engine refused.*serve with torch"):
-        climb(dict.fromkeys(PRECISIONS, BAD))
 
 
 INSPECTED = """{"Layers": [

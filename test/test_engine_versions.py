@@ -63,7 +63,7 @@ def test_the_network_is_of_explicit_batch_or_strongly_typed(version: str, networ
     trt = FakeTensorRt(version, FLOAT_LAYERS)
     built = build(trt, BuildOptions(precision="fp32"))
     assert ("create_network", network_flags) in trt.calls
-    assert ("limit", "MemoryPoolType.WORKSPACE", 1 << 30) in trt.calls
+    assert not [call for call in trt.calls if call[0] == "limit"]
     assert built.plan == b"plan"
     assert built.inputs == (api.TensorInfo("rgb", (1, 8, 8, 3), "UINT8"),)
     assert flags(trt) == []

@@ -14,7 +14,6 @@ torch = pytest.importorskip("torch", reason="export needs PyTorch")
 from golden import published_state
 
 from asymformer_ros.cli.main import main
-from asymformer_ros.engine.export import ExportOptions, export_model, write_model
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.frames.depth import depth_bytes
@@ -22,9 +21,10 @@ from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
+from asymformer_ros.models.export import ExportOptions, export_model, write_model
 from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.model import open_model
 from asymformer_ros.models.normalization import normalize
-from asymformer_ros.models.onnx_file import OnnxModel
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
 from asymformer_ros.onnx_graph.session import GraphSession
@@ -119,7 +119,7 @@ def test_nodes_are_named_after_the_networks_modules(small_graph: object) -> None
 def test_the_same_bundle_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_model(export_model(small_bundle()), tmp_path / f"{name}.onnx")
-    assert OnnxModel.open(tmp_path / "a.onnx").sha256 == OnnxModel.open(tmp_path / "b.onnx").sha256
+    assert open_model(str(tmp_path / "a.onnx")).sha256 == open_model(str(tmp_path / "b.onnx")).sha256
 
 
 def test_the_file_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +127,7 @@ def test_the_file_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[
     bundle.save(path)
     out = tmp_path / "out" / "model.onnx"
     assert main(["export", str(path), str(out), "--size", "96x128", "--batch", "3"]) == 0
-    model = OnnxModel.open(out)
+    model = open_model(str(out))
     assert model.card.input_size == (96, 128)
     assert (model.card.name, model.card.label_set, model.card.normalization) == (
         bundle.card.name,
@@ -135,7 +135,7 @@ def test_the_file_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[
         bundle.card.normalization,
     )
     assert (model.model_sha256, model.batch, model.precision) == (bundle.sha256, 3, "fp32")
-    assert (model.takes_camera_images, model.gives_labels) == (True, True)
+    assert (model.signature.takes_camera_images, model.signature.gives_labels) == (True, True)
     assert [file.name for file in out.parent.iterdir()] == ["model.onnx"]
     printed = capsys.readouterr().out
     assert f"wrote {out} (" in printed

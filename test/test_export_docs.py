@@ -36,8 +36,8 @@ def test_the_example_of_depth_bytes_is_as_it_says() -> None:
 def test_the_names_in_the_docs_are_in_the_file() -> None:
     pytest.importorskip("onnx", reason="export needs onnx")
     pytest.importorskip("torch", reason="export needs PyTorch")
-    from asymformer_ros.engine.export import export_model
     from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.export import export_model
     from asymformer_ros.models.labels import label_set
     from asymformer_ros.network import SMALL
 

@@ -14,26 +14,23 @@ pytest.importorskip("onnxruntime", reason="the onnxruntime backend needs ONNX Ru
 from onnx import TensorProto, helper, numpy_helper
 
 from asymformer_ros.errors import AsymformerError, BackendError, CheckpointError
-from asymformer_ros.inference.backend import open_backend
 from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
 from asymformer_ros.inference.processing import classify
+from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.model import open_model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
-from asymformer_ros.models.onnx_file import OnnxModel
+from asymformer_ros.models.signature import Signature
 
 torch_reason = "only PyTorch can export a model to serve"
 SIZE = (32, 64)
 
 
-def quiet(reason: str) -> None:
-    """Takes what a backend logs."""
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason=torch_reason)
-    from asymformer_ros.engine.export import export_model, write_model
     from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.export import export_model, write_model
     from asymformer_ros.network import SMALL
 
     path = tmp_path_factory.mktemp("onnx") / "small.onnx"
@@ -69,11 +66,12 @@ def foreign_file(
 
 @pytest.mark.parametrize(("classes", "labels"), [(40, "nyuv2_40"), (37, "sunrgbd_37"), (13, "nyuv2_13")])
 def test_the_authors_own_files_are_known_by_their_shapes(tmp_path: Path, classes: int, labels: str) -> None:
-    model = OnnxModel.open(foreign_file(tmp_path / "asymformer.onnx", classes))
+    model = open_model(str(foreign_file(tmp_path / "asymformer.onnx", classes)))
     assert (model.card.name, model.card.label_set, model.card.input_size) == ("asymformer", label_set(labels), SIZE)
     assert model.card.normalization == PUBLISHED_NORMALIZATION
-    assert (model.rgb, model.depth, model.outputs) == ("image.1", "image.2", ("out",))
-    assert (model.takes_camera_images, model.gives_labels) == (False, False)
+    signature = model.signature
+    assert (signature.rgb, signature.depth, signature.outputs) == ("image.1", "image.2", ("out",))
+    assert (signature.takes_camera_images, signature.gives_labels) == (False, False)
     assert model.model_sha256 == model.sha256
 
 
@@ -87,7 +85,7 @@ def test_the_authors_own_files_get_their_normalisation_and_unknown_depth_as_zero
     metres = (np.nan_to_num(depth) - norm.depth_mean) / norm.depth_std
     weights = numpy_helper.to_array(onnx.load(str(path)).graph.initializer[0])[:, :, 0, 0]
     logits = np.dstack((colour, metres)) @ weights.T
-    assert (open_backend("auto", str(path), "auto", quiet).infer(rgb, depth).labels == logits.argmax(-1)).mean() > 0.999
+    assert (open_backend("auto", str(path)).infer(rgb, depth).labels == logits.argmax(-1)).mean() > 0.999
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,7 @@ def test_the_authors_own_files_get_their_normalisation_and_unknown_depth_as_zero
 )
 def test_a_file_that_cannot_be_fed_says_what_it_has(tmp_path: Path, change: dict[str, object], told: str) -> None:
     with pytest.raises(CheckpointError, match=told):
-        OnnxModel.open(foreign_file(tmp_path / "other.onnx", **change))  # type: ignore[arg-type]
+        open_model(str(foreign_file(tmp_path / "other.onnx", **change)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_no_onnx_file_is_an_error_that_says_so(tmp_path: Path, content: bytes | 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=told):
-        open_backend("auto", str(path), "auto", quiet)
+        open_backend("auto", str(path))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +134,7 @@ def test_metadata_of_another_version_is_refused(
         entry.value = value if entry.key == key else entry.value
     onnx.save(model, str(tmp_path / "changed.onnx"))
     with pytest.raises(CheckpointError, match=told):
-        OnnxModel.open(tmp_path / "changed.onnx")
+        open_model(str(tmp_path / "changed.onnx"))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +148,7 @@ def test_metadata_of_another_version_is_refused(
 )
 def test_a_model_of_another_kind_than_the_backend_is_refused(choice: str, model: str, device: str, told: str) -> None:
     with pytest.raises(BackendError, match=told):
-        open_backend(choice, model, device, quiet)
+        open_backend(choice, model, device)
 
 
 def test_weights_that_answer_with_nan_do_not_serve(exported: Path, tmp_path: Path) -> None:
@@ -161,23 +159,29 @@ def test_weights_that_answer_with_nan_do_not_serve(exported: Path, tmp_path: Pat
     onnx.save(model, str(tmp_path / "ours.onnx"))
     for path in (foreign, tmp_path / "ours.onnx"):
         with pytest.raises(BackendError, match="answers with NaN or infinity: its weights are damaged"):
-            open_backend("auto", str(path), "auto", quiet)
+            open_backend("auto", str(path))
 
 
 def test_a_file_for_several_images_at_a_time_does_not_serve(tmp_path: Path, exported: Path) -> None:
     import dataclasses
 
     with pytest.raises(BackendError, match="takes 2 images at a time.*`--batch 1`"):
-        OnnxRuntimeBackend(dataclasses.replace(OnnxModel.open(exported), batch=2))
+        OnnxRuntimeBackend(dataclasses.replace(open_model(str(exported)), signature=Signature(batch=2)))
 
 
 @pytest.mark.parametrize("missing", ["onnxruntime", "onnx"])
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    for name in ("inference.onnxruntime", "models.onnx_file", "onnx_graph.session", "onnx_graph.storage"):
-        monkeypatch.delitem(sys.modules, f"asymformer_ros.{name}")
+    for name in (
+        "inference.onnxruntime",
+        "models.onnx_file",
+        "onnx_graph.session",
+        "onnx_graph.storage",
+        "onnx_graph.outputs",
+    ):
+        monkeypatch.delitem(sys.modules, f"asymformer_ros.{name}", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(AsymformerError, match=f"cannot be imported here .*pip install .*{missing}"):
-        open_backend("auto", "model.onnx", "auto", quiet)
+    with pytest.raises(AsymformerError, match=f"needs {missing}, which is not installed here: `pip install {missing}`"):
+        open_backend("auto", "model.onnx")
 
 
 def test_serving_an_onnx_file_needs_no_pytorch(exported: Path) -> None:
@@ -185,10 +189,10 @@ def test_serving_an_onnx_file_needs_no_pytorch(exported: Path) -> None:
 import sys
 sys.modules["torch"] = None
 import numpy as np
-from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.inference.segmenter import Segmenter
-segmenter = Segmenter(open_backend("auto", {str(exported)!r}, "auto", lambda reason: None))
+segmenter = Segmenter(open_backend("auto", {str(exported)!r}))
 frame = RgbdFrame(np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32))
 print(segmenter.backend.name, segmenter.segment(frame, with_confidence=True).labels.shape)
 """
@@ -210,7 +214,7 @@ def test_only_what_is_asked_for_is_computed(exported: Path, monkeypatch: pytest.
         return session(model)
 
     monkeypatch.setattr(backend_module, "GraphSession", noting)
-    backend = OnnxRuntimeBackend(OnnxModel.open(exported))
+    backend = OnnxRuntimeBackend(open_model(str(exported)))
     rgb, depth = np.zeros((*SIZE, 3), np.uint8), np.ones(SIZE, np.float32)
     for with_confidence in (False, False, True, True, False):
         backend.infer(rgb, depth, with_confidence=with_confidence)
@@ -219,7 +223,7 @@ def test_only_what_is_asked_for_is_computed(exported: Path, monkeypatch: pytest.
 
 def test_memory_stays_flat(exported: Path) -> None:
     psutil = pytest.importorskip("psutil", reason="reads this process's memory with psutil")
-    backend = open_backend("onnxruntime", str(exported), "auto", quiet)
+    backend = open_backend("onnxruntime", str(exported))
     rng, process = np.random.default_rng(3), psutil.Process()
 
     def run(frames: int) -> int:

@@ -16,16 +16,17 @@ from half_rounding import rounded_to_half
 from onnx import TensorProto
 
 from asymformer_ros.cli.main import main
-from asymformer_ros.engine.export import export_model
 from asymformer_ros.engine.frames import sample_frames
-from asymformer_ros.engine.source import analyse_frames
+from asymformer_ros.engine.source import analyse_model
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.frames.resize import resize_frame
-from asymformer_ros.inference.backend import open_backend
+from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.export import export_model
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.models.onnx_file import OnnxModel, describe
+from asymformer_ros.models.model import Model, open_model
+from asymformer_ros.models.onnx_file import describe
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
 from asymformer_ros.onnx_graph.mixed import FP32_OPS, to_mixed
@@ -43,8 +44,12 @@ def small_bundle(size: tuple[int, int] = SIZE) -> ModelBundle:
     return ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=size)
 
 
+def described(graph: object) -> Model:
+    return describe(graph, "", Path("model.onnx"))
+
+
 def report_of(model: object, frames: int = 1) -> PrecisionReport:
-    return analyse_frames(model, describe(model, Path("model.onnx"), ""), sample_frames(None, frames), "test")
+    return analyse_model(described(model), sample_frames(None, frames), "test")
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +174,8 @@ def test_the_command_prints_a_table_and_writes_what_export_takes(
     assert "give --frames with a recording of your camera" in table
     assert main(["export", str(bundle), str(out), "--precision", "mixed", "--report", str(report)]) == 0
     assert ", mixed, sha256" in capsys.readouterr().out
-    assert OnnxModel.open(out).precision == "mixed"
-    assert open_backend("auto", str(out), "auto", lambda reason: None).name == "onnxruntime cpu mixed"
+    assert open_model(str(out)).precision == "mixed"
+    assert open_backend("auto", str(out)).name == "onnxruntime cpu mixed"
     assert main(["precision", str(out)]) == 1
     assert "is in mixed precision: give its FP32 model" in capsys.readouterr().err
 
@@ -240,7 +245,7 @@ def test_mixed_precision_keeps_names_inputs_and_outputs(model: object, report: P
 
 
 def test_logits_of_mixed_precision_are_float32() -> None:
-    from asymformer_ros.engine.export import ExportOptions
+    from asymformer_ros.models.export import ExportOptions
 
     model = export_model(small_bundle(), ExportOptions(outputs="logits"))
     mixed = to_mixed(model, ())
@@ -254,7 +259,7 @@ def test_logits_of_mixed_precision_are_float32() -> None:
 def test_what_overflows_in_half_survives_in_mixed_precision() -> None:
     model = export_model(amplified(5e5))
     mixed, half = to_mixed(model, report_of(model).fp32_layers), to_mixed(model, ())
-    feeds = describe(model, Path("model.onnx"), "").feeds(*resize_frame(next(sample_frames(None, 1)), SIZE))
+    feeds = described(model).feeds(*resize_frame(next(sample_frames(None, 1)), SIZE))
     (expected,) = GraphSession(model).run(["confidence"], feeds)
     kept, lost = (open_rounded(graph).run(["confidence"], feeds)[0] for graph in (mixed, half))
     assert np.abs(kept.astype(int) - expected).max() <= 1
@@ -268,12 +273,12 @@ def open_rounded(mixed: object) -> object:
 def agreement_in_mixed_precision(bundle: ModelBundle, folder: Path, count: int) -> list[float]:
     """Share of pixels with the label of FP32, in the worst frame: by ONNX Runtime, and rounded as a GPU does."""
     frames, model = list(sample_frames(folder, count)), export_model(bundle)
-    description = describe(model, Path("model.onnx"), "")
-    mixed = to_mixed(model, analyse_frames(model, description, frames[:1], "the first").fp32_layers)
+    opened = described(model)
+    mixed = to_mixed(model, analyse_model(opened, frames[:1], "the first").fp32_layers)
     exact, sessions = GraphSession(model), (GraphSession(mixed), open_rounded(mixed))
     worst = [1.0, 1.0]
     for frame in frames:
-        feeds = description.feeds(*resize_frame(frame, bundle.card.input_size))
+        feeds = opened.feeds(*resize_frame(frame, bundle.card.input_size))
         (labels,) = exact.run(["labels"], feeds)
         for at, session in enumerate(sessions):
             worst[at] = min(worst[at], float((session.run(["labels"], feeds)[0] == labels).mean()))

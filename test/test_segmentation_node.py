@@ -28,8 +28,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.frames.depth import metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
-from asymformer_ros.inference.backend import open_backend
 from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.inference.selection import open_backend
 
 pytestmark = pytest.mark.ros
 
@@ -44,7 +44,7 @@ def session(start_peer: Any, start_node: Any) -> Session:
 @pytest.fixture(scope="module")
 def expected() -> Any:
     """What the same model answers without ROS."""
-    backend = open_backend("torch", "untrained", "cpu", lambda reason: None)
+    backend = open_backend("torch", "untrained", "cpu")
     frame = RgbdFrame(RAMP, metres_from_millimetres(MILLIMETRES))
     return Segmenter(backend).segment(frame, with_confidence=True), backend.card.label_set
 

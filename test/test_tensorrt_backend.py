@@ -16,15 +16,17 @@ from fake_gpu import FakeEngine, FakeGpu
 
 from asymformer_ros.engine.api import Library, TensorInfo
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
-from asymformer_ros.engine.runtime import EngineFile, open_engine
+from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.processing import classify
-from asymformer_ros.inference.tensorrt import CameraModel, TensorRtBackend
+from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
+from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, normalize
+from asymformer_ros.models.signature import Signature
 
 SIZE = (32, 96)
 CARD = ModelCard("tiny", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, SIZE)
@@ -32,6 +34,10 @@ RGB = np.random.default_rng(1).integers(0, 256, (3, *SIZE, 3), dtype=np.uint8)
 DEPTH = np.random.default_rng(2).uniform(0.4, 6.0, (3, *SIZE)).astype(np.float32)
 DEPTH[:, ::5] = np.nan
 PACKAGE = Path(__file__).parents[1] / "asymformer_ros"
+
+
+def model_of(batch: int = 1) -> Model:
+    return Model(Path("tiny"), CARD, Signature(batch))
 
 
 class Opened:
@@ -45,7 +51,7 @@ class Opened:
         if edit:
             edit(engine)
         self.backend = TensorRtBackend(
-            CameraModel(CARD, batch),
+            model_of(batch),
             "tensorrt 10.3 fp16",
             lambda: GpuSession(self.gpu, lambda: engine, self.log.append),
         )
@@ -222,7 +228,7 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_freed() -> None:
         raise BackendError("tensorrt 10.3 cannot load the engine: build it again")
 
     with pytest.raises(BackendError, match="build it again"):
-        TensorRtBackend(CameraModel(CARD), "tensorrt", lambda: GpuSession(gpu, load, lambda text: None))
+        TensorRtBackend(model_of(), "tensorrt", lambda: GpuSession(gpu, load, lambda text: None))
     assert gpu.closed == 1
 
 
@@ -230,7 +236,7 @@ def test_an_engine_of_another_model_is_refused() -> None:
     gpu = FakeGpu()
     engine = FakeEngine.of_camera(gpu, 2, (32, 32))
     with pytest.raises(BackendError, match=r"takes .*\(2, 32, 32, 3\).* but the model takes .*\(1, 32, 96, 3\)"):
-        TensorRtBackend(CameraModel(CARD), "tensorrt", lambda: GpuSession(gpu, lambda: engine, lambda text: None))
+        TensorRtBackend(model_of(), "tensorrt", lambda: GpuSession(gpu, lambda: engine, lambda text: None))
     assert gpu.closed == 1
 
 
@@ -259,7 +265,7 @@ def test_the_authors_layout_gets_its_normalisation_and_its_logits_become_labels(
     gpu = FakeGpu()
     inputs = (TensorInfo("image.1", (1, 3, *SIZE), "FLOAT"), TensorInfo("image.2", (1, 1, *SIZE), "FLOAT"))
     engine = FakeEngine(gpu, inputs, (TensorInfo("out", (1, 4, *SIZE), "FLOAT"),))
-    model = CameraModel(CARD, 1, False, "image.1", "image.2", ("out",))
+    model = Model(Path("theirs.onnx"), CARD, Signature(1, False, "image.1", "image.2", ("out",)))
     backend = TensorRtBackend(model, "tensorrt", lambda: GpuSession(gpu, lambda: engine, lambda text: None))
     labels, confidence = backend.infer(RGB[:1], DEPTH[:1], with_confidence=True)
     logits = np.concatenate(normalize(RGB[0], DEPTH[0], CARD.normalization), axis=1)[0]
@@ -273,8 +279,9 @@ def test_without_a_gpu_opening_says_so_and_touches_no_tensorrt(tmp_path: Path) -
     if not isinstance(probe_gpu(), NoGpu):
         pytest.skip("this machine has a GPU")
     file = EngineFile(tmp_path / "engine.plan", Library("tensorrt", "10.3.0", None), "fp16")
-    with pytest.raises(BackendError, match="an engine runs on an NVIDIA GPU, and there is no NVIDIA driver"):
-        open_engine(file, CameraModel(CARD), lambda text: None)
+    file.plan.touch()
+    with pytest.raises(BackendError, match="the tensorrt backend needs pycuda|the GPU cannot be used"):
+        open_engine(file, model_of())
     assert file.name == "tensorrt 10.3 fp16"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,19 +15,17 @@ for library in ("torch", "onnx"):
     pytest.importorskip(library, reason=f"building an engine of the untrained network needs {library}")
 
 from asymformer_ros.engine.api import Library, installed_builders
-from asymformer_ros.engine.build import Watch
 from asymformer_ros.engine.cache import EngineCache
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.golden import golden_frames
-from asymformer_ros.engine.options import BuildOptions
-from asymformer_ros.engine.provide import choose_builder, provide_engine
-from asymformer_ros.engine.runtime import EngineFile, open_engine
-from asymformer_ros.engine.source import engine_model, engine_request
-from asymformer_ros.inference.backend import open_backend
-from asymformer_ros.inference.tensorrt import TensorRtBackend
+from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+from asymformer_ros.engine.runtime import EngineFile
+from asymformer_ros.inference.selection import open_backend
+from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
+from asymformer_ros.models.model import open_model
 
 MODEL = "untrained"
-LOGGED: list[str] = []
 
 Open = Callable[..., TensorRtBackend]
 
@@ -47,18 +44,17 @@ def library() -> Library:
 def opener(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Open:
     folder = tmp_path_factory.mktemp("engines")
 
-    described = {batch: engine_model(MODEL, batch) for batch in (1, 2)}
+    models, gpu = {batch: open_model(MODEL, batch=batch) for batch in (1, 2)}, probe_gpu()
+    assert not isinstance(gpu, NoGpu)
 
     @cache
     def plan(precision: str, batch: int) -> Path:
-        request = engine_request(MODEL, BuildOptions(library.name, precision), None, folder, batch)
-        request = replace(request, precisions=(precision,))
-        engines = EngineCache(folder / f"batch{batch}")
-        return provide_engine(engines, request, Watch(), LOGGED.append, library.name).plan
+        request = EngineRequest(models[batch], library, gpu, precision, only=True)
+        return provide_engine(EngineCache(folder), request, BuildContext()).plan
 
     def open_(precision: str = "fp16", batch: int = 1, use_graph: bool = True) -> TensorRtBackend:
         file = EngineFile(plan(precision, batch), library, precision)
-        return open_engine(file, described[batch], LOGGED.append, use_graph=use_graph)
+        return open_engine(file, models[batch], use_graph=use_graph)
 
     return open_
 
@@ -66,7 +62,7 @@ def opener(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Open:
 @pytest.fixture(scope="module")
 def frames() -> tuple[np.ndarray, np.ndarray]:
     """rgb (4, h, w, 3) and depth (4, h, w)."""
-    pairs = golden_frames(engine_model(MODEL).card.input_size)
+    pairs = golden_frames(open_model(MODEL).card.input_size)
     return np.stack([rgb for rgb, _ in pairs]), np.stack([depth for _, depth in pairs])
 
 
@@ -75,7 +71,7 @@ def test_an_engine_agrees_with_fp32_on_the_cpu(
     opener: Open, frames: tuple[np.ndarray, np.ndarray], precision: str, expected: float
 ) -> None:
     """The network is untrained, its classes are close together: a trained one must reach MIN_AGREEMENT."""
-    reference = open_backend("torch", MODEL, "cpu", LOGGED.append).infer(*frames, with_confidence=True)
+    reference = open_backend("torch", MODEL, "cpu").infer(*frames, with_confidence=True)
     backend = opener(precision)
     found = backend.infer(*frames, with_confidence=True)
     backend.close()
@@ -86,14 +82,16 @@ def test_an_engine_agrees_with_fp32_on_the_cpu(
     np.testing.assert_allclose(found.confidence.astype(int), reference.confidence, atol=6)
 
 
-def test_a_cuda_graph_answers_as_single_launches_do(opener: Open, frames: tuple[np.ndarray, np.ndarray]) -> None:
-    LOGGED.clear()
+def test_a_cuda_graph_answers_as_single_launches_do(
+    opener: Open, frames: tuple[np.ndarray, np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     answers = []
     for use_graph in (True, False):
         backend = opener(use_graph=use_graph)
         answers.append([backend.infer(*frames, with_confidence=True) for _ in range(3)])
         backend.close()
-    assert not [text for text in LOGGED if text.startswith("no CUDA graph")]
+    assert not [text for text in caplog.messages if text.startswith("no CUDA graph")]
     for graphed, plain in zip(*answers, strict=True):
         np.testing.assert_array_equal(graphed.labels, plain.labels)
         np.testing.assert_array_equal(graphed.confidence, plain.confidence)
@@ -108,7 +106,7 @@ def test_an_engine_of_two_images_answers_as_one_of_one(opener: Open, frames: tup
 
 
 def test_it_serves_beside_pytorch_on_the_same_gpu(opener: Open, frames: tuple[np.ndarray, np.ndarray]) -> None:
-    torch_backend = open_backend("torch", MODEL, "cuda", LOGGED.append)
+    torch_backend = open_backend("torch", MODEL, "cuda")
     backend = opener()
     first = backend.infer(*frames).labels
     for _ in range(20):

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import BackendError
 from asymformer_ros.inference.backend import Prediction
-from asymformer_ros.inference.upgrading import Making, UpgradingBackend
+from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
@@ -45,18 +46,12 @@ class Workshop:
         self.orders = threading.Semaphore(0)
         self.ready = threading.Semaphore(0)
 
-    def make(self, making: Making) -> ConstantBackend:
-        making.tell("building 1/2")
+    def make(self, context: BuildContext) -> ConstantBackend:
+        context.report("building 1/2")
         while not self.orders.acquire(timeout=0.01):
-            if making.cancelled():
-                raise BackendError("the build was cancelled")
+            context.check()
         self.made.append(ConstantBackend(f"engine {len(self.made)}", 1))
         return self.made[-1]
-
-
-@pytest.fixture
-def log() -> list[str]:
-    return []
 
 
 @pytest.fixture
@@ -77,9 +72,11 @@ def wait(condition: Callable[[], bool]) -> None:
     raise AssertionError("waited in vain")
 
 
-def test_the_fallback_serves_until_the_better_one_is_there(workshop: Workshop, log: list[str]) -> None:
+def test_the_fallback_serves_until_the_better_one_is_there(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
     fallback = ConstantBackend("torch", 0)
-    backend = UpgradingBackend(fallback, workshop.make, log.append)
+    backend = UpgradingBackend(fallback, workshop.make)
     wait(lambda: backend.progress == "building 1/2")
     assert (label_of(backend), backend.name) == (0, "torch")
     workshop.orders.release()
@@ -88,47 +85,51 @@ def test_the_fallback_serves_until_the_better_one_is_there(workshop: Workshop, l
     backend.close()
     assert fallback.closed
     assert workshop.made[0].closed
-    assert log == []
+    assert caplog.messages == []
 
 
-def test_a_better_one_that_fails_costs_no_image_is_said_once_and_made_again(workshop: Workshop, log: list[str]) -> None:
-    backend = UpgradingBackend(ConstantBackend("torch", 0), workshop.make, log.append, first_retry=0.05)
+def test_a_better_one_that_fails_costs_no_image_is_said_once_and_made_again(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = UpgradingBackend(ConstantBackend("torch", 0), workshop.make, first_retry=0.05)
     workshop.orders.release()
     wait(lambda: label_of(backend) == 1)
     workshop.made[0].fault = "device lost"
     assert [label_of(backend) for _ in range(20)] == [0] * 20
     assert (backend.name, workshop.made[0].closed) == ("torch", True)
-    assert log == ["device lost: torch serves, the next try is in 0 s"]
+    assert caplog.messages == ["device lost: torch serves, the next try is in 0 s"]
     workshop.orders.release()
     wait(lambda: label_of(backend) == 1)
     assert backend.name == "engine 1"
     backend.close()
 
 
-def test_one_that_cannot_be_made_is_said_and_the_fallback_goes_on(log: list[str]) -> None:
-    def make(making: Making) -> ConstantBackend:
+def test_one_that_cannot_be_made_is_said_and_the_fallback_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def make(context: BuildContext) -> ConstantBackend:
         raise BackendError("no engine can be trusted")
 
-    backend = UpgradingBackend(ConstantBackend("torch", 0), make, log.append)
-    wait(lambda: bool(log))
-    assert log == ["no engine can be trusted: torch goes on serving"]
+    backend = UpgradingBackend(ConstantBackend("torch", 0), make)
+    wait(lambda: bool(caplog.messages))
+    assert caplog.messages == ["no engine can be trusted: torch goes on serving"]
     assert backend.progress == "none: no engine can be trusted"
     assert label_of(backend) == 0
     backend.close()
 
 
-def test_closing_ends_a_build_that_is_under_way_without_a_word(workshop: Workshop, log: list[str]) -> None:
+def test_closing_ends_a_build_that_is_under_way_without_a_word(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
     fallback = ConstantBackend("torch", 0)
-    backend = UpgradingBackend(fallback, workshop.make, log.append)
+    backend = UpgradingBackend(fallback, workshop.make)
     wait(lambda: backend.progress == "building 1/2")
     backend.close()
     assert fallback.closed
-    assert log == []
+    assert caplog.messages == []
 
 
-def test_a_fallback_that_fails_too_is_an_error(workshop: Workshop, log: list[str]) -> None:
+def test_a_fallback_that_fails_too_is_an_error(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
     fallback = ConstantBackend("torch", 0)
-    backend = UpgradingBackend(fallback, workshop.make, log.append)
+    backend = UpgradingBackend(fallback, workshop.make)
     fallback.fault = "out of memory"
     with pytest.raises(BackendError, match="out of memory"):
         label_of(backend)

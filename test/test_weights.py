@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from asymformer_ros.errors import CheckpointError
+from asymformer_ros.errors import CheckpointError, DependencyError
 from asymformer_ros.models import catalogue as weights
 from asymformer_ros.models.catalogue import DEMO, KNOWN, NYUV2, KnownWeights, ModelFiles, data_folder, model_files
 from asymformer_ros.models.download import download
@@ -170,7 +170,7 @@ class TestDownload:
 
 def test_without_gdown_one_line_says_how_to_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(CheckpointError, match=f"needs gdown.*`pip install gdown`; or {by_hand()}$"):
+    with pytest.raises(DependencyError, match=rf"a download \(or {by_hand()}\) needs gdown.*`pip install gdown`$"):
         download(NYUV2)
 
 

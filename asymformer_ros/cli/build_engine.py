@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.options import Subparsers
 
 if TYPE_CHECKING:
-    from asymformer_ros.engine.build import Progress
     from asymformer_ros.engine.cache import Engine
+    from asymformer_ros.engine.context import BuildProgress
 
+_LOGGER = logging.getLogger("asymformer_ros.engine")
 _TOLD_EVERY = 10.0  # seconds, where the output is no terminal
 
 
@@ -25,11 +27,14 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
     parser.add_argument(
+        "--batch", type=int, default=1, help="images at a time: the node's number of cameras (default: 1)"
+    )
+    parser.add_argument(
         "--precision", choices=("fp16", "mixed", "fp32"), default="fp16", help="mixed needs --report (default: fp16)"
     )
     parser.add_argument("--report", type=Path, metavar="JSON", help="of `asymformer precision`: what stays in FP32")
     parser.add_argument(
-        "--workspace", type=int, default=1024, metavar="MIB", help="scratch memory of the engine (default: 1024)"
+        "--workspace", type=int, metavar="MIB", help="scratch memory of the engine (default: what the builder wants)"
     )
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="folder of engines (default: ~/.cache/asymformer_ros/engines)"
@@ -47,49 +52,57 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises BackendError, CheckpointError or ConfigurationError, as `engine_request` and `provide_engine` do."""
+    """Raises BackendError, CheckpointError or ConfigurationError, as `open_model` and `provide_engine` do."""
     import importlib
-    import tempfile
-    from dataclasses import replace
 
     importlib.import_module("asymformer_ros.models.onnx_file")  # says what to install where there is no onnx
-    from asymformer_ros.engine.build import Watch
     from asymformer_ros.engine.cache import EngineCache
-    from asymformer_ros.engine.driver import probe_gpu
-    from asymformer_ros.engine.golden import make_verifier
-    from asymformer_ros.engine.options import BuildOptions
-    from asymformer_ros.engine.provide import choose_builder, provide_engine
-    from asymformer_ros.engine.source import engine_model, engine_request
-    from asymformer_ros.models.catalogue import model_files
+    from asymformer_ros.engine.context import BuildContext
+    from asymformer_ros.engine.driver import GpuInfo, probe_gpu
+    from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+    from asymformer_ros.inference.selection import engine_obstacle, golden_check
+    from asymformer_ros.models.model import open_model
     from asymformer_ros.onnx_graph.report import PrecisionReport
-    from asymformer_ros.serving import engine_obstacle
 
     report = PrecisionReport.load(args.report) if args.report else None
-    library = choose_builder(args.builder, probe_gpu())  # before a model is exported in vain
-    options = BuildOptions(library.name, args.precision, args.workspace)
-    model, display = model_files(args.model).readable, Display()
-    with tempfile.TemporaryDirectory(prefix="asymformer_engine_") as folder:
-        request = engine_request(model, options, report, Path(folder))
-        if not engine_obstacle():
-            verifier = make_verifier(model, engine_model(model), library, display.log)
-            request = replace(request, verifier=verifier)
-        watch = Watch(on_progress=display.show, timeout=args.timeout)
-        try:
-            engine = provide_engine(EngineCache(args.cache), request, watch, display.log, library.name)
-        finally:
-            display.end()
+    gpu = probe_gpu()
+    library = choose_builder(args.builder, gpu)
+    model, display = open_model(args.model, batch=args.batch), Display()
+    request = EngineRequest(
+        model=model,
+        library=library,
+        gpu=gpu if isinstance(gpu, GpuInfo) else None,
+        precision=args.precision,
+        report=report,
+        workspace_mib=args.workspace,
+        check=None if engine_obstacle(gpu) else golden_check(model, library),
+    )
+    with display:
+        engine = provide_engine(EngineCache(args.cache), request, BuildContext(display.show, args.timeout))
     print(describe(engine))
     return 0
 
 
-class Display:
-    """Progress: one line that changes on a terminal, a line now and then elsewhere."""
+class Display(logging.Handler):
+    """Progress: one line that changes on a terminal, a line now and then elsewhere. It makes way for what is logged."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._live = sys.stderr.isatty()
-        self._phase, self._next = "", 0.0
+        self._last = self._next = 0.0
 
-    def show(self, progress: Progress) -> None:
+    def __enter__(self) -> None:
+        _LOGGER.addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        _LOGGER.removeHandler(self)
+        self._end()
+
+    def show(self, progress: BuildProgress) -> None:
+        """Say how far the build is. Each of its steps has its own time."""
+        if progress.seconds < self._last:
+            self._next = 0.0
+        self._last = progress.seconds
         text = f"{progress.seconds:6.1f} s  {progress.phase} {progress.done}/{progress.total}"
         if self._live:
             print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
@@ -97,11 +110,11 @@ class Display:
             self._next = progress.seconds + _TOLD_EVERY
             print(text, file=sys.stderr, flush=True)
 
-    def log(self, text: str) -> None:
-        self.end()
-        print(text, file=sys.stderr, flush=True)
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler. The handler that prints comes later: its logger is the parent."""
+        self._end()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Take the changing line away."""
         if self._live:
             print("\r\033[K", end="", file=sys.stderr, flush=True)

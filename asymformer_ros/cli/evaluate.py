@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import Subparsers, progress_bar
 from asymformer_ros.datasets import SPLITS, DataSet, open_data_set
-from asymformer_ros.errors import AsymformerError, ConfigurationError
+from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.evaluate import evaluate
-from asymformer_ros.inference.backend import DEVICES, InferenceBackend, open_backend
+from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.models.catalogue import model_files
-from asymformer_ros.serving import SERVING_BACKENDS, ServingOptions, Voices, engine_obstacle, open_serving
+from asymformer_ros.inference.selection import ServingOptions, open_serving
+from asymformer_ros.models.model import open_model
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.report import EvaluationReport
@@ -32,7 +30,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--backend", choices=SERVING_BACKENDS, default="auto", help="what runs it (default: auto)")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (default: auto)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="of PyTorch (default: auto)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="of the data set (default: test)")
     parser.add_argument("--limit", type=_count, metavar="N", help="only the first N frames of the split")
@@ -55,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     bar = progress_bar()
     data = open_data_set(args.data, args.split)
     count = min(len(data), args.limit or len(data))
-    with closing(_open_backend(args)) as backend, bar(range(count), backend.name, unit="frame") as frames:
+    with (
+        closing(open_serving(args.model, serving_options(args))) as backend,
+        bar(range(count), backend.name, unit="frame") as frames,
+    ):
         report = _evaluate(args, backend, data, frames)
     print("\n".join(_table(report)))  # before the files: where they cannot be written, the scores are not lost
     report.save(args.output)
@@ -72,7 +73,7 @@ def _evaluate(
         evaluation=evaluate(Segmenter(backend), data, frames),
         label_set=data.label_set,
         model=backend.card.name,
-        sha256=_sha256(args.model),
+        sha256=open_model(args.model).model_sha256,
         backend=backend.name,
         data=data.name,
         split=args.split,
@@ -80,32 +81,9 @@ def _evaluate(
     )
 
 
-def _open_backend(args: argparse.Namespace) -> InferenceBackend:
-    """As a node does, but waiting for the engine with "auto": one backend is to answer for all frames."""
-    options, voices = ServingOptions(args.backend, args.device), Voices(info=_say, fallback=_say)
-    if args.backend != "auto" or engine_obstacle():
-        return open_serving(args.model, options, voices)
-    try:
-        return open_serving(args.model, replace(options, backend="tensorrt"), voices)
-    except AsymformerError as error:
-        _say(f"no TensorRT engine: {error}")
-        return open_backend("auto", args.model, args.device, _say)
-
-
-def _say(text: str) -> None:
-    print(f"asymformer: {text}", file=sys.stderr)
-
-
-def _sha256(model: str) -> str:
-    """Hash of the model bundle, also where there is only the ONNX file that was made of it."""
-    file = model_files(model).readable
-    if file.endswith(".onnx"):
-        from asymformer_ros.models.onnx_file import OnnxModel
-
-        return OnnxModel.open(file).model_sha256
-    from asymformer_ros.models.opening import open_model
-
-    return open_model(file).sha256
+def serving_options(args: argparse.Namespace) -> ServingOptions:
+    """As a node's, but "auto" waits for the engine: one backend is to answer for all frames."""
+    return ServingOptions(args.backend, args.device, wait=True)
 
 
 def _command(args: argparse.Namespace) -> str:

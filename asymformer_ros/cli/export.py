@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.options import Subparsers, image_size
 
 if TYPE_CHECKING:
-    from asymformer_ros.models.onnx_file import OnnxModel
+    from asymformer_ros.models.model import Model
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -40,11 +40,14 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises CheckpointError or ConfigurationError, as `open_model`, `export_model` and `PrecisionReport.load` do."""
-    from asymformer_ros.engine.export import ExportOptions, add_golden_answers, export_model, write_model
+    """Raises CheckpointError or ConfigurationError, as `open_bundle`, `export_model` and `PrecisionReport.load` do."""
+    from dataclasses import replace
+
+    from asymformer_ros.engine.golden import add_golden, answer_golden
     from asymformer_ros.errors import CheckpointError, ConfigurationError
-    from asymformer_ros.models.onnx_file import OnnxModel
-    from asymformer_ros.models.opening import open_model
+    from asymformer_ros.inference.torch import TorchBackend
+    from asymformer_ros.models.export import ExportOptions, export_model, write_model
+    from asymformer_ros.models.model import Model, open_bundle, open_model
     from asymformer_ros.onnx_graph.mixed import to_mixed
     from asymformer_ros.onnx_graph.report import PrecisionReport
     from asymformer_ros.onnx_graph.storage import store_half
@@ -59,24 +62,26 @@ def run(args: argparse.Namespace) -> int:
     if args.half and args.precision == "mixed":
         raise ConfigurationError("mixed precision stores FP16 already: leave --half away")
     options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out)
-    bundle = open_model(args.model)
+    bundle = open_bundle(args.model)
     model = export_model(bundle, options)
-    add_golden_answers(model, bundle, options)
+    sized = replace(bundle, card=replace(bundle.card, input_size=args.size or bundle.card.input_size))
+    reference = TorchBackend.open(Model(Path(args.model), sized.card, bundle=sized), "cpu")
+    add_golden(model, answer_golden(reference, sized.card.input_size))
     if args.report is not None:
         report = PrecisionReport.load(args.report)
         report.check_model(bundle.sha256)
         model = to_mixed(model, report.fp32_layers)
     write_model(store_half(model) if args.half else model, args.onnx)
-    print(_describe(OnnxModel.open(args.onnx)))
+    print(_describe(open_model(str(args.onnx))))
     return 0
 
 
-def _describe(model: OnnxModel) -> str:
+def _describe(model: Model) -> str:
     """Two lines about a file that was written and read again."""
     height, width = model.card.input_size
     return (
         f"wrote {model.path} ({model.path.stat().st_size / 1e6:.1f} MB)\n"
-        f"{model.card.name}: {', '.join(model.outputs)} of {len(model.card.label_set)} classes "
+        f"{model.card.name}: {', '.join(model.signature.outputs)} of {len(model.card.label_set)} classes "
         f"({model.card.label_set.name}), batch {model.batch}, input {height}x{width} (height x width), "
         f"{model.precision}, sha256 {model.sha256[:12]}"
     )

@@ -33,14 +33,15 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises CheckpointError, ConfigurationError or FrameError, as `open_graph`, `analyse` and `sample_frames` do."""
+    """Raises CheckpointError, ConfigurationError or FrameError, as `open_model` and `analyse_model` do."""
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
-    from asymformer_ros.engine.source import analyse_frames, open_graph
+    from asymformer_ros.engine.source import analyse_model
+    from asymformer_ros.models.model import open_model
 
     frames = sample_frames(args.frames, args.count)
-    graph, description = open_graph(args.model)
-    report = analyse_frames(graph, description, frames, args.frames.name if args.frames else SIMULATED)
-    print("\n".join(_table(description.card.name, report)))
+    model = open_model(args.model)
+    report = analyse_model(model, frames, args.frames.name if args.frames else SIMULATED)
+    print("\n".join(_table(model.card.name, report)))
     if args.frames is None:
         print("These frames are simulated: before you rely on FP16, give --frames with a recording of your camera.")
     if args.output:

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         origin=_origin(args),
         normalization=_normalization(args),
     )
-    resources = Resources(choose_device(args.device, _say), args.workers, args.limit_minutes, args.evaluate_limit)
+    resources = Resources(choose_device(args.device), args.workers, args.limit_minutes, args.evaluate_limit)
     if train(plan, _network(args, classes), splits, args.output, resources):
         print(describe_written(args.output / MODEL, ModelBundle.load(args.output / MODEL)))
     return 0

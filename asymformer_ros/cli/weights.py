@@ -43,8 +43,8 @@ def run_list(_args: argparse.Namespace) -> int:
 
 def run_download(args: argparse.Namespace) -> int:
     """Raises CheckpointError where nothing comes, or not what was expected; BackendError without PyTorch."""
+    from asymformer_ros.models.bundle import install  # before the download, which is in vain without PyTorch
     from asymformer_ros.models.download import download
-    from asymformer_ros.models.opening import adopt  # before the download, which is in vain without PyTorch
 
     known = _TO_DOWNLOAD[args.name]
     if known.bundle.is_file() and not args.file:
@@ -52,7 +52,7 @@ def run_download(args: argparse.Namespace) -> int:
         return 0
     checkpoint = args.file or download(known)
     try:
-        bundle = adopt(known, checkpoint)
+        bundle = install(known, checkpoint)
     finally:
         if not args.file:
             checkpoint.unlink(missing_ok=True)

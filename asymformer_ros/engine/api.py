@@ -112,7 +112,8 @@ def build(library: Library, onnx: Path, options: BuildOptions, listener: Listene
     network = builder.create_network(_network_flags(library))
     _parse(trt, network, onnx, logger)
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * _MIB)
+    if options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * _MIB)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the inspector tells precisions only then
     unmatched = _set_precision(library, network, config, options)
     if hasattr(trt, "IProgressMonitor") and hasattr(config, "progress_monitor"):  # 8.6 has neither

@@ -1,4 +1,4 @@
-"""The process that builds: `python -m asymformer_ros.engine.build_child`, started by `build`.
+"""The process that works for a build: `python -m asymformer_ros.engine.build_child`, started by `run_child`.
 
 Its first line of input is the request; when the input ends, its parent is gone, and it ends too. Its output is one JSON
 object per line; what TensorRT itself prints goes to the error stream.
@@ -16,10 +16,10 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from asymformer_ros.engine import api
-from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
 from asymformer_ros.engine.options import BuildOptions
-from asymformer_ros.errors import BackendError
+from asymformer_ros.errors import AsymformerError
+from asymformer_ros.files import write_atomically
 
 _STEP_INTERVAL = 0.1  # seconds between two steps that are told
 
@@ -59,21 +59,22 @@ def main() -> int:
     """Read one request, build, tell the result."""
     reporter = Reporter(_claim_stdout())
     request = json.loads(sys.stdin.readline())
-    plan = Path(request["plan"])
-    threading.Thread(target=_end_with_parent, args=(plan,), daemon=True).start()
+    building = request["task"] == "build"
+    made = Path(request["plan"] if building else request["onnx"])
+    threading.Thread(target=_end_with_parent, args=(made,), daemon=True).start()
     try:
-        options = BuildOptions.from_json(request["options"])
-        reporter.send("done", **_build(Path(request["onnx"]), plan, options, reporter))
-    except (BackendError, OSError) as error:
+        if building:
+            options = BuildOptions.from_json(request["options"])
+            reporter.send("done", **_build(Path(request["onnx"]), made, options, reporter))
+        else:
+            reporter.send("done", pinned=_make_graph(request, reporter))
+    except (AsymformerError, OSError) as error:
         reporter.send("failed", message=str(error))
         return 1
     return 0
 
 
 def _build(onnx: Path, path: Path, options: BuildOptions, reporter: Reporter) -> dict[str, Any]:
-    gpu = probe_gpu()
-    if isinstance(gpu, NoGpu) and options.builder == "tensorrt":
-        raise BackendError(f"TensorRT builds only where its engine is to run, and there is {gpu.reason}")
     library = api.load_library(options.builder)
     start = perf_counter()
     reporter.phase(f"Parsing {onnx.name}", 1)
@@ -88,8 +89,30 @@ def _build(onnx: Path, path: Path, options: BuildOptions, reporter: Reporter) ->
         "inputs": [asdict(tensor) for tensor in built.inputs],
         "outputs": [asdict(tensor) for tensor in built.outputs],
         "unmatched": built.unmatched,
-        **({} if isinstance(gpu, NoGpu) else _inspect(library, plan, reporter)),
+        **({} if options.gpu is None else _inspect(library, plan, reporter)),
     }
+
+
+def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
+    """Write the graph that is asked for; returns the names of the nodes that must stay in FP32 in it."""
+    from asymformer_ros.engine import source
+    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.onnx_file import load
+
+    reporter.phase("Preparing the graph", 1)
+    plain, precision, layers = Path(request["plain"]), request["precision"], request["fp32_layers"]
+    if not plain.is_file():
+        model = open_model(request["model"], batch=request["batch"], label_set=request["label_set"])
+        write_atomically(plain, model.graph.SerializeToString())
+    if precision == "mixed" and layers is None:
+        reporter.phase("Looking for layers that must stay in FP32", 1)
+        layers = source.survey(open_model(request["model"], label_set=request["label_set"]))
+    kept = tuple(layers) if precision == "mixed" else ()
+    graph = load(plain)
+    if not request["typed"]:
+        return source.fp32_names(graph, kept) if precision != "fp32" else ()
+    write_atomically(Path(request["onnx"]), source.typed_graph(graph, precision, kept).SerializeToString())
+    return ()
 
 
 def _inspect(library: api.Library, plan: bytes, reporter: Reporter) -> dict[str, Any]:

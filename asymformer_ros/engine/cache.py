@@ -1,19 +1,23 @@
-"""Where engines are kept: one folder per model, precision and builder, holding `engine.plan` and `manifest.json`."""
+"""Where engines are kept: a folder per model, precision, builder, shape and GPU, with plan and manifest."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
-from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.files import write_atomically
+
+_log = logging.getLogger(__name__)
 
 PLAN, MANIFEST, LOCK = "engine.plan", "manifest.json", "lock"
 
@@ -49,9 +53,15 @@ class EngineCache:
         self.folder = folder or default_folder()
 
     def slot(self, identity: EngineIdentity) -> Path:
-        """The folder of an engine: it stays the same when TensorRT, GPU or options change."""
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", identity.model_name).strip(".") or "model"
-        return self.folder / f"{name}-{identity.model_sha256[:12]}-{identity.precision}-{identity.builder}"
+        """The folder of an engine: it stays the same when the builder's version or the package's changes.
+
+        Engines of other image numbers, sizes and GPUs stand beside it, and do not push each other out.
+        """
+        shape = "x".join(map(str, next(iter(identity.shapes.values()), ())))
+        gpu = f"{identity.gpu}-{identity.multiprocessors}sm" if identity.gpu else "no-gpu"
+        name = _file_name(identity.model_name) or "model"
+        model = f"{name}-{identity.model_sha256[:12]}-{identity.precision}-{identity.builder}"
+        return self.folder / f"{model}-{shape}-{_file_name(gpu)}"
 
     def find(self, identity: EngineIdentity, *, verified: bool = True) -> Engine | Stale:
         """The engine that is exactly what is wanted and undamaged; verified: and that has passed its verification."""
@@ -69,18 +79,16 @@ class EngineCache:
         return Stale(reasons) if reasons else Engine(slot / PLAN, manifest)
 
     @contextmanager
-    def locked(
-        self, identity: EngineIdentity, log: Callable[[str], None], cancelled: Callable[[], bool] = lambda: False
-    ) -> Iterator[Path]:
+    def locked(self, identity: EngineIdentity, context: BuildContext) -> Iterator[Path]:
         """The slot's folder, for this process alone. Waits, and says so, while another one has it.
 
-        Raises ConfigurationError where the cache cannot be written, BackendError where `cancelled` says so meanwhile.
+        Raises ConfigurationError where the cache cannot be written, BackendError where the build is cancelled.
         """
         slot = self.slot(identity)
         with writable(slot):
             file = (slot / LOCK).open("w")
         with file:
-            _acquire(file.fileno(), slot, log, cancelled)
+            _acquire(file.fileno(), slot, context)
             yield slot
 
     def store(self, slot: Path, plan: Path, manifest: EngineManifest) -> Engine:
@@ -135,7 +143,11 @@ def _damage(plan: Path, manifest: EngineManifest) -> tuple[str, ...]:
     return ()
 
 
-def _acquire(descriptor: int, slot: Path, log: Callable[[str], None], cancelled: Callable[[], bool]) -> None:
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip(".")
+
+
+def _acquire(descriptor: int, slot: Path, context: BuildContext) -> None:
     start, told = monotonic(), -_REMIND
     while True:
         try:
@@ -144,7 +156,6 @@ def _acquire(descriptor: int, slot: Path, log: Callable[[str], None], cancelled:
             waited = monotonic() - start
         if waited - told >= _REMIND:
             told = waited
-            log(f"another process builds {slot.name}: waiting for it ({waited:.0f} s)")
-        if cancelled():
-            raise BackendError(f"waiting for {slot.name} was cancelled")
-        sleep(_WAIT)
+            _log.info("another process builds %s: waiting for it (%.0f s)", slot.name, waited)
+        context.check()
+        context.wait(_WAIT)

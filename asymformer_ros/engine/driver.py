@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 LIBRARY = "libcuda.so.1"
 
 _NAME_LENGTH = 256
-_MAJOR, _MINOR, _INTEGRATED = 75, 76, 18  # CUdevice_attribute
+_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSORS = 75, 76, 18, 16  # CUdevice_attribute
 
 
 @dataclass(frozen=True)
@@ -17,18 +18,27 @@ class GpuInfo:
     """The first GPU that this process may use.
 
     compute_capability: such as (8, 7). cuda: newest CUDA that the driver can run, such as (12, 6).
-    integrated: whether it shares the computer's memory, as on a Jetson.
+    integrated: whether it shares the computer's memory, as on a Jetson. multiprocessors, memory: their number, and its
+    size in bytes: the modules of one Jetson family have one name, but differ in these.
     """
 
     name: str
     compute_capability: tuple[int, int]
     cuda: tuple[int, int]
     integrated: bool = False
+    multiprocessors: int = 0
+    memory: int = 0
 
     @property
     def capability(self) -> str:
         """Compute capability as people write it: "8.7"."""
         return ".".join(str(number) for number in self.compute_capability)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> GpuInfo:
+        """Inverse of `asdict`, whose tuples JSON has made lists."""
+        capability, cuda = tuple(data["compute_capability"]), tuple(data["cuda"])
+        return GpuInfo(**{**data, "compute_capability": capability, "cuda": cuda})
 
     def __str__(self) -> str:
         return f"{self.name}, compute capability {self.capability}, driver for CUDA {self.cuda[0]}.{self.cuda[1]}"
@@ -71,12 +81,20 @@ def _first_gpu(cuda: Any) -> GpuInfo:
     name = ctypes.create_string_buffer(_NAME_LENGTH)
     _call(cuda, "cuDeviceGetName", name, ctypes.c_int(_NAME_LENGTH), device)
     version = _number(cuda, "cuDriverGetVersion")
-    major, minor, integrated = (
+    major, minor, integrated, multiprocessors = (
         _number(cuda, "cuDeviceGetAttribute", ctypes.c_int(attribute), device)
-        for attribute in (_MAJOR, _MINOR, _INTEGRATED)
+        for attribute in (_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSORS)
     )
-    cuda_version = (version // 1000, version % 1000 // 10)
-    return GpuInfo(name.value.decode(errors="replace"), (major, minor), cuda_version, bool(integrated))
+    memory = ctypes.c_size_t(0)
+    _call(cuda, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
+    return GpuInfo(
+        name=name.value.decode(errors="replace"),
+        compute_capability=(major, minor),
+        cuda=(version // 1000, version % 1000 // 10),
+        integrated=bool(integrated),
+        multiprocessors=multiprocessors,
+        memory=memory.value,
+    )
 
 
 def _number(cuda: Any, function: str, *arguments: Any) -> int:

@@ -10,26 +10,24 @@ import base64
 import binascii
 import hashlib
 import json
+import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.engine.api import Library
-from asymformer_ros.engine.build import BuildResult
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.frames import sample_frames
-from asymformer_ros.engine.provide import Verifier
-from asymformer_ros.engine.runtime import EngineFile, open_engine
 from asymformer_ros.engine.verify import Answer, Verification, verify
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.frames.resize import resize_frame
-from asymformer_ros.inference.backend import InferenceBackend, Prediction, open_backend
-from asymformer_ros.inference.tensorrt import EngineModel
-from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.model import Model
+
+_log = logging.getLogger(__name__)
 
 KEY = "golden"
 """Of the ONNX file's metadata."""
@@ -38,6 +36,20 @@ COUNT = 4
 
 Frames = list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
 """rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown."""
+
+
+class Answering(Protocol):
+    """What is asked about golden frames: a plan that was opened, or FP32. An InferenceBackend is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    def infer(
+        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Labels and confidence (h, w) of one frame. Raises BackendError."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -68,11 +80,10 @@ def golden_frames(size: tuple[int, int]) -> Frames:
     return [resize_frame(frame, size) for frame in sample_frames(None, COUNT)]
 
 
-def answer_golden(reference: InferenceBackend) -> Golden:
-    """What an FP32 backend says to the golden frames. Raises BackendError."""
-    frames = golden_frames(reference.card.input_size)
-    labels = [reference.infer(rgb, depth).labels for rgb, depth in frames]
-    return Golden(np.stack(labels), _hash(frames))
+def answer_golden(reference: Answering, size: tuple[int, int], context: BuildContext | None = None) -> Golden:
+    """What an FP32 backend says to the golden frames of (height, width). Raises BackendError, also when cancelled."""
+    frames = golden_frames(size)
+    return Golden(np.stack([answer.labels for answer in _answers(reference, frames, context)]), _hash(frames))
 
 
 def add_golden(model: Any, golden: Golden) -> None:
@@ -89,81 +100,57 @@ def read_golden(model: Any) -> Golden | None:
     return Golden.from_text(texts[0]) if texts else None
 
 
-def make_verifier(model: str, described: EngineModel, library: Library, log: Callable[[str], None]) -> Verifier:
-    """A Verifier of a bundle's, an ONNX file's or an untrained network's engines.
+class GoldenCheck:
+    """Compares the engines of one model with FP32, on golden frames.
 
-    FP32 is the golden answers of an ONNX file; where it has none, or there is no ONNX file, it is PyTorch or ONNX
-    Runtime on the CPU. Nothing is read or computed before the first engine comes. log: as for `golden_verifier`.
+    FP32 is the golden answers in the model's file; where it has none, or where this machine makes other frames of the
+    same recipe, `open_reference` opens what answers them, once for all engines.
     """
-    is_onnx = model.endswith(".onnx")
 
-    def golden() -> Golden | None:
-        if not is_onnx:
-            return None
-        from asymformer_ros.models.onnx_file import load  # a robot with a bundle has no need of it
+    def __init__(
+        self, model: Model, open_plan: Callable[[Path], Answering], open_reference: Callable[[], Answering]
+    ) -> None:
+        self._model, self._open_plan, self._open_reference = model, open_plan, open_reference
+        self._expected: Golden | None = None
 
-        return read_golden(load(model))
-
-    def open_plan(plan: Path) -> InferenceBackend:
-        return open_engine(EngineFile(plan, library, "engine"), described, log)
-
-    def reference() -> InferenceBackend:
-        return open_backend("onnxruntime" if is_onnx else "torch", model, "auto" if is_onnx else "cpu", log)
-
-    return golden_verifier(described.card, golden, reference, open_plan, log)
-
-
-def golden_verifier(
-    card: ModelCard,
-    golden: Callable[[], Golden | None],
-    reference: Callable[[], InferenceBackend],
-    open_plan: Callable[[Path], InferenceBackend],
-    log: Callable[[str], None],
-) -> Verifier:
-    """A Verifier that runs the golden frames through a plan and compares with FP32.
-
-    golden: reads the answers that are known; where there are none, or where this machine makes other frames of the
-    same recipe, `reference` is opened once and asked. open_plan: opens the plan to serve. log: told why the reference
-    is asked. What they raise goes through.
-    """
-    known: list[tuple[Frames, NDArray[np.uint8]]] = []
-
-    def verifier(plan: Path, _built: BuildResult) -> Verification:
-        if not known:
-            frames = golden_frames(card.input_size)
-            known.append((frames, _expected(frames, golden(), reference, log)))
-        frames, expected = known[0]
-        engine = open_plan(plan)
+    def verify(self, plan: Path, context: BuildContext) -> Verification:
+        """Run a plan. Raises BackendError where it cannot be run, or the build is cancelled."""
+        frames = golden_frames(self._model.card.input_size)
+        if self._expected is None:
+            self._expected = self._find_answers(frames, context)
+        context.report("comparing the engine with FP32")
+        engine = self._open_plan(plan)
         try:
-            got = [_answer(engine.infer(rgb, depth, with_confidence=True)) for rgb, depth in frames]
+            got = list(_answers(engine, frames, context))
         finally:
             engine.close()
-        return verify([Answer(labels) for labels in expected], got)
+        return verify([Answer(labels) for labels in self._expected.labels], got)
 
-    return verifier
-
-
-def _expected(
-    frames: Frames,
-    golden: Golden | None,
-    reference: Callable[[], InferenceBackend],
-    log: Callable[[str], None],
-) -> NDArray[np.uint8]:
-    if golden is not None and golden.frames_sha256 == _hash(frames):
-        return golden.labels
-    backend = reference()
-    why = "holds no golden answers" if golden is None else "has answers to other golden frames than this machine makes"
-    log(f"the model {why}: {backend.name} answers them")
-    try:
-        return np.stack([backend.infer(rgb, depth).labels for rgb, depth in frames])
-    finally:
-        backend.close()
+    def _find_answers(self, frames: Frames, context: BuildContext) -> Golden:
+        golden = read_golden(self._model.proto) if self._model.proto is not None else None
+        if golden is not None and golden.frames_sha256 == _hash(frames):
+            return golden
+        context.report("asking FP32 for its answers")
+        reference = self._open_reference()
+        why = (
+            "holds no golden answers"
+            if golden is None
+            else "has answers to other golden frames than this machine makes"
+        )
+        _log.info("the model %s: %s answers them", why, reference.name)
+        try:
+            return answer_golden(reference, self._model.card.input_size, context)
+        finally:
+            reference.close()
 
 
-def _answer(prediction: Prediction) -> Answer:
+def _answers(backend: Answering, frames: Frames, context: BuildContext | None) -> Iterator[Answer]:
     """The confidence of a finite answer is never 0: with N classes it is 255 / N at least, and no label set has 510."""
-    labels, confidence = prediction
-    return Answer(labels, None if confidence is None else np.where(confidence == 0, np.nan, confidence))
+    for rgb, depth in frames:
+        if context is not None:
+            context.check()
+        labels, confidence = backend.infer(rgb, depth, with_confidence=True)
+        yield Answer(labels, None if confidence is None else np.where(confidence == 0, np.nan, confidence))
 
 
 def _hash(frames: Frames) -> str:

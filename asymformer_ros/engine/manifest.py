@@ -13,7 +13,7 @@ from asymformer_ros import __version__
 from asymformer_ros.engine.verify import Verification
 
 FORMAT = "asymformer_engine"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class EngineIdentity:
     """All that an engine depends on; where one thing differs, the engine cannot be used.
 
     model_name: for people. model_sha256: of the model, however it is stored. precision: that was asked for.
-    shapes: of inputs, by name. gpu, compute_capability: "" where it was built without a GPU. package_version: of this
-    package, whose export the engine is built of.
+    shapes: of inputs, by name. gpu, compute_capability: "" where it was built without a GPU. multiprocessors,
+    memory_gib: of the GPU, 0 without one; modules of one name differ in them. package_version: of this package, whose
+    export the engine is built of.
     """
 
     model_name: str
@@ -33,7 +34,8 @@ class EngineIdentity:
     builder_version: str
     gpu: str = ""
     compute_capability: str = ""
-    workspace_mib: int = 1024
+    multiprocessors: int = 0
+    memory_gib: int = 0
     pinned: tuple[str, ...] = ()
     package_version: str = __version__
 
@@ -51,7 +53,9 @@ class EngineIdentity:
 class EngineManifest:
     """Everything about one engine.
 
-    served_precision: what was built in the end, where the asked-for precision failed its verification.
+    served_precision: what was built in the end, where the asked-for precision could not be built or failed its
+    verification. workspace_mib: that it was built with, None for the builder's own choice: a record, nothing that the
+    engine depends on.
     plan_bytes, plan_sha256: size and hash of the plan's file. build_seconds: of the builder alone. precisions: number
     of layers by precision as the engine inspector tells, None where there was no GPU to ask.
     verification: None where there was no GPU to run it.
@@ -66,6 +70,7 @@ class EngineManifest:
     precisions: Mapping[str, int] | None = None
     verification: Verification | None = None
     notes: tuple[str, ...] = field(default=())
+    workspace_mib: int | None = None
 
     def to_json(self) -> str:
         """JSON text, for `from_json`."""
@@ -78,8 +83,8 @@ class EngineManifest:
         """Inverse of `to_json`. Raises ValueError, which says what is wrong, for anything else."""
         try:
             data = json.loads(text)
-            if (data.pop("format"), data.pop("version")) != (FORMAT, VERSION):
-                raise ValueError("it is of another version of this package")
+            if (data.pop("format"), version := data.pop("version")) != (FORMAT, VERSION):
+                raise ValueError(f"it is of version {version}, this package writes version {VERSION}")
             verification = data["verification"]
             data["identity"] = EngineIdentity.from_json(data["identity"])
             data["verification"] = None if verification is None else Verification.from_json(verification)
@@ -105,7 +110,8 @@ _SENTENCES = {
     "builder_version": "the engine was built by version",
     "gpu": "the engine was built on GPU",
     "compute_capability": "the engine is for compute capability",
-    "workspace_mib": "the engine was built with a workspace in MiB of",
+    "multiprocessors": "the engine is for a GPU whose number of multiprocessors is",
+    "memory_gib": "the engine is for a GPU whose memory in GiB is",
     "pinned": "the engine keeps in FP32",
     "package_version": "the engine was made by asymformer_ros",
 }

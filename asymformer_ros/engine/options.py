@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from asymformer_ros.engine.driver import GpuInfo
 from asymformer_ros.errors import ConfigurationError
 
 BUILDERS = ("tensorrt", "tensorrt_rtx")
 """The libraries that build engines, by their module's name."""
 
 PRECISIONS = ("fp16", "mixed", "fp32")
-"""From the fastest to the safest: the order in which a build climbs down."""
+"""From the fastest to the safest: the order in which a build tries them."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
     """How to build one engine. Raises ConfigurationError where a value makes no sense.
 
-    workspace_mib: scratch memory that the engine may use, in MiB. pinned: names of ONNX nodes that stay in FP32, for
-    builders that choose the precision themselves. timing_cache: file of kernel timings to read and renew, or None.
+    workspace_mib: scratch memory that the engine may use, in MiB; None leaves it to the builder. pinned: names of ONNX
+    nodes that stay in FP32, for builders that choose the precision themselves. timing_cache: file of kernel timings to
+    read and renew, or None. gpu: that the engine is for; None where there is none.
     """
 
     builder: str = "tensorrt"
     precision: str = "fp16"
-    workspace_mib: int = 1024
+    workspace_mib: int | None = None
     pinned: tuple[str, ...] = ()
     timing_cache: Path | None = None
+    gpu: GpuInfo | None = None
 
     def __post_init__(self) -> None:
         if self.builder not in BUILDERS:
             raise ConfigurationError(f"builder is '{self.builder}': expected one of {', '.join(BUILDERS)}")
         if self.precision not in PRECISIONS:
             raise ConfigurationError(f"precision is '{self.precision}': expected one of {', '.join(PRECISIONS)}")
-        if self.workspace_mib < 1:
+        if self.workspace_mib is not None and self.workspace_mib < 1:
             raise ConfigurationError(f"workspace is {self.workspace_mib} MiB: expected at least 1")
 
     def to_json(self) -> dict[str, object]:
@@ -46,16 +49,18 @@ class BuildOptions:
             "workspace_mib": self.workspace_mib,
             "pinned": list(self.pinned),
             "timing_cache": str(self.timing_cache) if self.timing_cache else None,
+            "gpu": asdict(self.gpu) if self.gpu else None,
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> BuildOptions:
         """Inverse of `to_json`."""
-        cache = data["timing_cache"]
+        cache, gpu = data["timing_cache"], data["gpu"]
         return BuildOptions(
             builder=data["builder"],
             precision=data["precision"],
-            workspace_mib=int(data["workspace_mib"]),
+            workspace_mib=data["workspace_mib"],
             pinned=tuple(data["pinned"]),
             timing_cache=Path(cache) if cache else None,
+            gpu=GpuInfo.from_json(gpu) if gpu else None,
         )

@@ -2,68 +2,126 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from asymformer_ros.engine.api import Library, installed_builders, load_library
-from asymformer_ros.engine.build import BuildResult, Watch, build_plan
-from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep
-from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
+from asymformer_ros.engine.build import BuildResult, GraphFiles, build_plan
+from asymformer_ros.engine.cache import Engine, EngineCache, sweep
+from asymformer_ros.engine.context import BuildContext, BuildEndedError
+from asymformer_ros.engine.driver import GpuInfo, NoGpu
+from asymformer_ros.engine.golden import GoldenCheck
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, file_sha256
 from asymformer_ros.engine.options import BuildOptions
-from asymformer_ros.engine.verify import Rung, Verification, climb_down
-from asymformer_ros.errors import BackendError
+from asymformer_ros.engine.verify import Verification
+from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.models.model import Model
+from asymformer_ros.onnx_graph.report import PrecisionReport
+
+_log = logging.getLogger(__name__)
 
 _NOTED_WARNINGS = 20
-
-Verifier = Callable[[Path, BuildResult], Verification]
-"""Runs a plan on golden frames; only called where there is a GPU."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What an engine of one precision is built of: an ONNX file, and the names of its nodes that stay in FP32."""
-
-    onnx: Path
-    pinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """A model and how its engine is wanted.
+    """An engine that is wanted. Raises ConfigurationError where model, precision and report do not belong together.
 
-    shapes: of its inputs, by name. source: for a builder and a precision (see `Library.precision_in_graph`); called
-    only when something has to be built. precisions: to try in this order, the first being the one of `options`.
-    verifier: None builds without verifying, and such an engine is built again as soon as there is a verifier.
+    precision: to try first. report: the layers that "mixed" keeps in FP32. workspace_mib: see BuildOptions.
+    check: None builds without verifying; such an engine is built again as soon as it can be verified. only: whether
+    no other precision is tried.
     """
 
-    model_name: str
-    model_sha256: str
-    shapes: Mapping[str, tuple[int, ...]]
-    source: Callable[[Library, str], Source]
-    options: BuildOptions
-    precisions: tuple[str, ...]
-    verifier: Verifier | None = None
+    model: Model
+    library: Library
+    gpu: GpuInfo | None
+    precision: str = "fp16"
+    report: PrecisionReport | None = None
+    workspace_mib: int | None = None
+    check: GoldenCheck | None = None
+    only: bool = False
+
+    def __post_init__(self) -> None:
+        model, report = self.model, self.report
+        BuildOptions(self.library.name, self.precision, self.workspace_mib)  # refuses what makes no sense
+        if model.precision != "fp32":
+            raise ConfigurationError(
+                f"{model.path} is in {model.precision} precision already: give the bundle, or its export in fp32, and "
+                "the engine gets its precision from `--precision` and `--report`"
+            )
+        if report is not None:
+            report.check_model(model.model_sha256)
+        if self.precision == "mixed" and report is None:
+            raise ConfigurationError(
+                "mixed precision needs a report of the layers that stay in FP32: make one with "
+                "`asymformer precision MODEL -o precision.json` and give it with `--report precision.json`"
+            )
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """From the requested one down to FP32; mixed only with a report, or where one can be made by a survey."""
+        has_report = self.report is not None or _can_be_surveyed(self.model)
+        order = ("fp16", "mixed", "fp32") if has_report else ("fp16", "fp32")
+        return (self.precision,) if self.only else order[order.index(self.precision) :]
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """The report's layers, on which the engine depends, even while it is in FP16."""
+        return self.report.fp32_layers if self.report else ()
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """What the engine depends on: its key in the cache."""
+        return EngineIdentity(
+            model_name=self.model.name,
+            model_sha256=self.model.sha256,
+            precision=self.precision,
+            shapes=self.model.shapes,
+            builder=self.library.name,
+            builder_version=self.library.version,
+            gpu=self.gpu.name if self.gpu else "",
+            compute_capability=self.gpu.capability if self.gpu else "",
+            multiprocessors=self.gpu.multiprocessors if self.gpu else 0,
+            memory_gib=round(self.gpu.memory / 2**30) if self.gpu else 0,
+            pinned=self.pinned,
+        )
+
+
+def _can_be_surveyed(model: Model) -> bool:
+    """Whether `survey` can say which layers stay in FP32 where the FP16 engine fails."""
+    fits = model.bundle is not None or (model.signature.takes_camera_images and model.batch == 1)
+    return fits and importlib.util.find_spec("onnxruntime") is not None
 
 
 def choose_builder(choice: str, gpu: GpuInfo | NoGpu) -> Library:
-    """Load the builder that is asked for, or the first that is installed and can build here.
+    """Load the builder that is asked for, or with "auto" the first that is installed, loads and can build here.
 
     Raises BackendError, which says what is missing, where there is none.
     """
-    installed = installed_builders()
-    if choice == "auto":
-        able = [name for name in installed if name == "tensorrt_rtx" or isinstance(gpu, GpuInfo)]
-        if not able:
-            found = f"{' and '.join(installed) or 'no TensorRT'} installed, {gpu}"
-            raise BackendError(f"no builder can build engines here ({found}): serve with torch or onnxruntime")
-        choice = able[0]
-    if choice == "tensorrt" and isinstance(gpu, NoGpu):
+    if choice != "auto":
+        return _load_builder(choice, gpu)
+    reasons = []
+    for name in installed_builders():
+        try:
+            return _load_builder(name, gpu)
+        except BackendError as error:
+            _log.info("not with %s: %s", name, error)
+            reasons.append(str(error))
+    found = "; ".join(reasons) or f"no TensorRT is installed, {gpu}"
+    raise BackendError(f"no builder can build engines here ({found}): serve with torch or onnxruntime")
+
+
+def _load_builder(name: str, gpu: GpuInfo | NoGpu) -> Library:
+    if name == "tensorrt" and isinstance(gpu, NoGpu):
         raise BackendError(f"TensorRT builds only where its engine is to run, and there is {gpu.reason}")
-    library = load_library(choice)
+    library = load_library(name)
     if isinstance(gpu, GpuInfo) and not library.supports(gpu):
         raise BackendError(
             f"{library.name} {library.version} does not support {gpu.name} (compute capability {gpu.capability}): "
@@ -72,98 +130,123 @@ def choose_builder(choice: str, gpu: GpuInfo | NoGpu) -> Library:
     return library
 
 
-def provide_engine(
-    cache: EngineCache, request: EngineRequest, watch: Watch, log: Callable[[str], None], builder: str = "auto"
-) -> Engine:
-    """The engine of a model, from the cache or built now; another process that builds it is waited for.
+def provide_engine(cache: EngineCache, request: EngineRequest, context: BuildContext) -> Engine:
+    """The engine that is wanted, from the cache or built now; another process that builds it is waited for.
 
-    log: told why an engine is built again, and what was found. Raises BackendError where it cannot be built or
-    trusted, ConfigurationError where the cache cannot be written.
+    Raises BackendError where it cannot be built or trusted, or the build is cancelled, ConfigurationError where the
+    cache cannot be written.
     """
-    gpu = probe_gpu()
-    library = choose_builder(builder, gpu)
-    request = replace(request, options=replace(request.options, builder=library.name))
-    identity = _identity(request, library, gpu)
-    verified = request.verifier is not None and isinstance(gpu, GpuInfo)
+    identity, verified = request.identity, request.check is not None
     found = cache.find(identity, verified=verified)
     if isinstance(found, Engine):
         return found
-    with cache.locked(identity, log, watch.cancelled) as slot:
+    with cache.locked(identity, context) as slot:
         found = cache.find(identity, verified=verified)  # again: another process may have built it meanwhile
         if isinstance(found, Engine):
-            log("another process has built the engine: using it")
+            _log.info("another process has built the engine: using it")
             return found
-        _explain(found, log)
+        for reason in found.reasons:
+            _log.info("the engine in the cache is stale: %s", reason)
         sweep(slot)
-        return _build(cache, slot, _Job(request, library, identity, verified), watch, log)
+        with _temporary(slot) as plan, TemporaryDirectory(prefix="asymformer_engine_") as folder:
+            kept = request.report.fp32_layers if request.report else None
+            graphs = GraphFiles(request.model, Path(folder), request.library.precision_in_graph, kept)
+            timings = cache.folder / f"timings-{request.library.name}-{request.library.version}.bin"
+            made = _attempt(request, _Workshop(graphs, plan, timings), context)
+            return cache.store(slot, plan, _manifest(request, plan, made))
 
 
-@dataclass(frozen=True)
-class _Job:
-    request: EngineRequest
-    library: Library
-    identity: EngineIdentity
-    verified: bool
-
-
-def _build(cache: EngineCache, slot: Path, job: _Job, watch: Watch, log: Callable[[str], None]) -> Engine:
+@contextmanager
+def _temporary(slot: Path) -> Iterator[Path]:
     plan = slot / f".engine.{os.getpid()}.tmp"
-    request = job.request
-
-    def build(precision: str) -> BuildResult:
-        source = request.source(job.library, precision)
-        timings = cache.folder / f"timings-{job.library.name}-{job.library.version}.bin"
-        options = replace(request.options, precision=precision, pinned=source.pinned, timing_cache=timings)
-        log(f"building {request.model_name} in {precision} with {job.library.name} {job.library.version}")
-        return build_plan(source.onnx, plan, options, watch)
-
-    def verify(_precision: str, built: BuildResult) -> Verification | None:
-        if not job.verified or request.verifier is None:
-            return None
-        return replace(request.verifier(plan, built), fp32_convolutions=_count(built.fp32_convolutions))
-
     try:
-        rung = climb_down(request.precisions, build, verify, log)
-        return cache.store(slot, plan, _manifest(job.identity, plan, rung))
+        yield plan
     finally:
         plan.unlink(missing_ok=True)
 
 
-def _manifest(identity: EngineIdentity, plan: Path, rung: Rung[BuildResult]) -> EngineManifest:
-    built = rung.built
+@dataclass(frozen=True)
+class _Workshop:
+    """Where one engine is built. plan: the file that is to be written."""
+
+    graphs: GraphFiles
+    plan: Path
+    timings: Path
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a build ended with. verification: None where nothing could be run. notes: on what failed before it."""
+
+    precision: str
+    built: BuildResult
+    verification: Verification | None
+    notes: tuple[str, ...]
+
+
+def _attempt(request: EngineRequest, workshop: _Workshop, context: BuildContext) -> _Made:
+    """Build in the first precision, and in the next one for as long as it cannot be built or trusted.
+
+    Raises BackendError where even the last one fails, or the build is cancelled or takes too long.
+    """
+    notes: list[str] = []
+    for precision in request.precisions:
+        try:
+            built = _build(request, precision, workshop, context)
+        except BuildEndedError:
+            raise
+        except BackendError as error:
+            notes.append(f"{precision} engine could not be built: {error}")
+            _log.info(notes[-1])
+            continue
+        verification = _verify(request, workshop.plan, built, context)
+        if verification is not None and verification.fp32_convolutions and precision == "fp16":
+            notes.append(f"{verification.fp32_convolutions} convolutions of the fp16 engine compute in FP32")
+            _log.info(notes[-1])
+        if verification is None or verification.passed:
+            return _Made(precision, built, verification, tuple(notes))
+        notes.append(f"{precision} engine refused: {verification.problem}")
+        _log.info(notes[-1])
+    raise BackendError(
+        f"no engine of this model can be built and trusted here ({'; '.join(notes)}): serve with torch or onnxruntime, "
+        "and try another TensorRT version"
+    )
+
+
+def _build(request: EngineRequest, precision: str, workshop: _Workshop, context: BuildContext) -> BuildResult:
+    library = request.library
+    _log.info("building %s in %s with %s %s", request.model.name, precision, library.name, library.version)
+    onnx, pinned = workshop.graphs.make(precision, context)
+    options = BuildOptions(
+        builder=library.name,
+        precision=precision,
+        workspace_mib=request.workspace_mib,
+        pinned=pinned,
+        timing_cache=workshop.timings,
+        gpu=request.gpu,
+    )
+    return build_plan(onnx, workshop.plan, options, context)
+
+
+def _verify(request: EngineRequest, plan: Path, built: BuildResult, context: BuildContext) -> Verification | None:
+    if request.check is None:
+        return None
+    convolutions = None if built.fp32_convolutions is None else len(built.fp32_convolutions)
+    return replace(request.check.verify(plan, context), fp32_convolutions=convolutions)
+
+
+def _manifest(request: EngineRequest, plan: Path, made: _Made) -> EngineManifest:
+    built = made.built
     unmatched = [f"no layer is called {name}: it was not kept in FP32" for name in built.unmatched]
     return EngineManifest(
-        identity=identity,
-        served_precision=rung.precision,
+        identity=request.identity,
+        served_precision=made.precision,
         plan_bytes=plan.stat().st_size,
         plan_sha256=file_sha256(plan),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         build_seconds=round(built.seconds, 3),
         precisions=built.precisions,
-        verification=rung.verification,
-        notes=(*rung.notes, *unmatched, *built.warnings[:_NOTED_WARNINGS]),
+        verification=made.verification,
+        workspace_mib=request.workspace_mib,
+        notes=(*made.notes, *unmatched, *built.warnings[:_NOTED_WARNINGS]),
     )
-
-
-def _identity(request: EngineRequest, library: Library, gpu: GpuInfo | NoGpu) -> EngineIdentity:
-    return EngineIdentity(
-        model_name=request.model_name,
-        model_sha256=request.model_sha256,
-        precision=request.options.precision,
-        shapes=request.shapes,
-        builder=library.name,
-        builder_version=library.version,
-        gpu=gpu.name if isinstance(gpu, GpuInfo) else "",
-        compute_capability=gpu.capability if isinstance(gpu, GpuInfo) else "",
-        workspace_mib=request.options.workspace_mib,
-        pinned=request.options.pinned,
-    )
-
-
-def _explain(stale: Stale, log: Callable[[str], None]) -> None:
-    for reason in stale.reasons:
-        log(f"the engine in the cache is stale: {reason}")
-
-
-def _count(names: tuple[str, ...] | None) -> int | None:
-    return None if names is None else len(names)

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asymformer_ros.engine.api import Library, TensorInfo, dtype_name, make_logger
-from asymformer_ros.engine.driver import NoGpu, probe_gpu
-from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
-from asymformer_ros.inference.tensorrt import EngineModel, TensorRtBackend
 
 
 @dataclass(frozen=True)
@@ -29,31 +26,6 @@ class EngineFile:
     def name(self) -> str:
         """E.g. "tensorrt 10.3 fp16"."""
         return f"{self.library.name} {'.'.join(self.library.version.split('.')[:2])} {self.precision}"
-
-
-def open_engine(
-    file: EngineFile, model: EngineModel, log: Callable[[str], None], *, use_graph: bool = True
-) -> TensorRtBackend:
-    """Load an engine, run it once, and serve it.
-
-    log: told what TensorRT warns of, and why there is no CUDA graph. use_graph: False launches each step by itself.
-    Raises BackendError where there is no driver, no GPU or no pycuda, or where the engine cannot be loaded or is not
-    the model's.
-    """
-    gpu = probe_gpu()  # without a driver some versions crash in what comes next
-    if isinstance(gpu, NoGpu):
-        raise BackendError(f"an engine runs on an NVIDIA GPU, and there is {gpu.reason}: use torch or onnxruntime")
-    from asymformer_ros.engine.cuda import PycudaGpu
-
-    try:
-        plan = file.plan.read_bytes()
-    except OSError as error:
-        raise BackendError(f"the engine {file.plan} cannot be read ({error.strerror}): build it again") from error
-
-    def connect() -> GpuSession:
-        return GpuSession(PycudaGpu(), lambda: LoadedEngine(file.library, plan, log), log, use_graph=use_graph)
-
-    return TensorRtBackend(model, file.name, connect)
 
 
 class LoadedEngine:

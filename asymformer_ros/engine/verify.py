@@ -1,10 +1,10 @@
-"""An engine is trusted only after it has answered like FP32: the rule, and what happens where it does not."""
+"""An engine is trusted only after it has answered like FP32: the rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,6 @@ from asymformer_ros.errors import BackendError
 
 MIN_AGREEMENT = 0.995
 """Share of pixels, in each golden frame, that must have the label of the FP32 network."""
-
-Built = TypeVar("Built")
 
 
 @dataclass(frozen=True)
@@ -81,42 +79,3 @@ def _agreement(expected: NDArray[np.uint8], got: NDArray[np.uint8]) -> float:
     if expected.shape != got.shape:
         raise BackendError(f"the engine gives labels of size {got.shape}, expected {expected.shape}: another model?")
     return float(np.mean(expected == got))
-
-
-@dataclass(frozen=True)
-class Rung(Generic[Built]):
-    """Where a climb down ended: what was built, its precision, what was found (None where nothing could be run)."""
-
-    precision: str
-    built: Built
-    verification: Verification | None
-    notes: tuple[str, ...] = ()
-
-
-def climb_down(
-    precisions: Sequence[str],
-    build: Callable[[str], Built],
-    verify_built: Callable[[str, Built], Verification | None],
-    log: Callable[[str], None],
-) -> Rung[Built]:
-    """Build in the first precision, and in the next one for as long as the engine fails its verification.
-
-    precisions: from the fastest to the safest. build, verify_built: given the precision; verify_built answers None
-    where there is no GPU to run the engine on.
-    Raises BackendError where even the last one fails; what `build` raises goes through.
-    """
-    notes: list[str] = []
-    for precision in precisions:
-        built = build(precision)
-        verification = verify_built(precision, built)
-        if verification is not None and verification.fp32_convolutions and precision == "fp16":
-            notes.append(f"{verification.fp32_convolutions} convolutions of the fp16 engine compute in FP32")
-            log(notes[-1])
-        if verification is None or verification.passed:
-            return Rung(precision, built, verification, tuple(notes))
-        notes.append(f"{precision} engine refused: {verification.problem}")
-        log(notes[-1])
-    raise BackendError(
-        f"no engine of this model can be trusted here ({'; '.join(notes)}): serve with torch or onnxruntime, and "
-        "try another TensorRT version"
-    )

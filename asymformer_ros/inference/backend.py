@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.errors import BackendError
 from asymformer_ros.models.card import ModelCard
-from asymformer_ros.models.catalogue import ModelFiles, model_files
 
-BACKENDS = ("auto", "torch", "onnxruntime")
+BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
 """What can be asked for."""
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -67,64 +64,3 @@ def plain_frame(size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.fl
     height, width = size
     ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
     return ramp, np.linspace(0.3, 8.0, height * width, dtype=np.float32).reshape(height, width)
-
-
-def open_backend(choice: str, model: str, device: str, log: Callable[[str], None]) -> InferenceBackend:
-    """Load a model into the best backend that runs here, or the one that is asked for.
-
-    choice: one of BACKENDS. model: a path to an .onnx file, or as for `open_model`. device: one of DEVICES. log: told
-    why "auto" chose what it chose: of a model with both files PyTorch on CUDA, else ONNX Runtime, else PyTorch on the
-    CPU. Raises BackendError where an explicit choice cannot run, CheckpointError where the model cannot be loaded.
-    """
-    if choice not in BACKENDS:
-        raise ConfigurationError(f"backend is '{choice}': expected one of {', '.join(BACKENDS)}")
-    files = model_files(model)
-    if choice == "auto":
-        choice = _choose(files, device, log)
-    if choice == "onnxruntime":
-        return _open_onnxruntime(files.onnx or model, device, log)
-    if model.endswith(".onnx"):
-        raise BackendError(
-            f"backend is '{choice}' but model '{model}' is an ONNX file: set backend to onnxruntime or auto, "
-            "or give the bundle that it was exported from"
-        )
-    from asymformer_ros.inference.torch import TorchBackend
-
-    return TorchBackend.open(model, device, log)
-
-
-def _choose(files: ModelFiles, device: str, log: Callable[[str], None]) -> str:
-    if not files.onnx:
-        return "torch"
-    if not files.bundle:
-        return "onnxruntime"
-    reason = "" if device == "cuda" else _why_no_cuda(device)
-    if not reason:
-        return "torch"
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        log(f"{' and '.join(missing)} is not installed: PyTorch runs on the CPU")
-        return "torch"
-    log(f"{reason}: ONNX Runtime runs on the CPU")
-    return "onnxruntime"
-
-
-def _why_no_cuda(device: str) -> str:
-    if device == "cpu":
-        return "device is 'cpu'"
-    try:
-        from asymformer_ros.inference.torch import why_no_cuda
-    except BackendError as error:
-        return str(error)
-    return why_no_cuda()
-
-
-def _open_onnxruntime(model: str, device: str, log: Callable[[str], None]) -> InferenceBackend:
-    if device == "cuda":
-        raise BackendError(
-            "device is 'cuda' but the onnxruntime backend runs on the CPU: set device to auto, or give the bundle "
-            "that the ONNX file was exported from to the torch backend"
-        )
-    from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
-
-    return OnnxRuntimeBackend.open(model, log)

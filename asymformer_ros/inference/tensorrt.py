@@ -1,64 +1,29 @@
-"""TensorRT: serves an engine. What runs on the GPU comes as a `Session`, which `engine/runtime.py` opens."""
+"""TensorRT: serves an engine. What runs on the GPU comes as a `Session`, which `engine/session.py` is."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.engine.runtime import EngineFile, LoadedEngine
+from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import Prediction, as_batch
 from asymformer_ros.inference.processing import classify
 from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import normalize
+from asymformer_ros.models.signature import LABEL_OUTPUTS
 
-_LABEL_OUTPUTS = ("labels", "confidence")
+_log = logging.getLogger(__name__)
 
 Done = TypeVar("Done")
-
-
-class EngineModel(Protocol):
-    """What must be known of a model to feed its engine; an OnnxModel says it, too."""
-
-    @property
-    def card(self) -> ModelCard: ...
-
-    @property
-    def batch(self) -> int:
-        """Images at a time."""
-
-    @property
-    def takes_camera_images(self) -> bool:
-        """See OnnxModel."""
-
-    @property
-    def rgb(self) -> str:
-        """Name of the input."""
-
-    @property
-    def depth(self) -> str:
-        """Name of the input."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """labels and confidence, or the name of one output of float logits."""
-
-
-@dataclass(frozen=True)
-class CameraModel:
-    """An EngineModel as this package exports them: camera images in, labels and confidence out."""
-
-    card: ModelCard
-    batch: int = 1
-    takes_camera_images: bool = True
-    rgb: str = "rgb"
-    depth: str = "depth"
-    outputs: tuple[str, ...] = _LABEL_OUTPUTS
 
 
 class Session(Protocol):
@@ -85,11 +50,11 @@ class TensorRtBackend:
     Fewer images than `batch` are filled up with black ones without depth, whose answers are dropped.
     """
 
-    def __init__(self, model: EngineModel, name: str, connect: Callable[[], Session]) -> None:
+    def __init__(self, model: Model, name: str, connect: Callable[[], Session]) -> None:
         """connect: opens the session, on the backend's thread. Raises BackendError where it is not the model's."""
         self.card: ModelCard = model.card
         self.batch, self.name = model.batch, name
-        self._model = model
+        self._signature, self._shapes = model.signature, model.shapes
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tensorrt")
         self._session: Session | None = None
         try:
@@ -135,9 +100,10 @@ class TensorRtBackend:
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def _fill(self, inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
-        colour, metres = inputs[self._model.rgb], inputs[self._model.depth]
+        signature = self._signature
+        colour, metres = inputs[signature.rgb], inputs[signature.depth]
         images = len(rgb)
-        if self._model.takes_camera_images:
+        if signature.takes_camera_images:
             colour[:images], metres[:images] = rgb, depth_bytes(depth)
         else:
             for index in range(images):
@@ -147,26 +113,42 @@ class TensorRtBackend:
         colour[images:], metres[images:] = 0, 0
 
     def _read(self, outputs: Mapping[str, NDArray[Any]], images: int, with_confidence: bool) -> Prediction:
-        if self._model.outputs == _LABEL_OUTPUTS:
-            labels, confidence = (outputs[name][:images] for name in _LABEL_OUTPUTS)
+        if self._signature.gives_labels:
+            labels, confidence = (outputs[name][:images] for name in LABEL_OUTPUTS)
             return Prediction(labels.copy(), confidence.copy() if with_confidence else None)
-        logits = outputs[self._model.outputs[0]][:images]
+        logits = outputs[self._signature.outputs[0]][:images]
         answers = (classify(image, with_confidence=with_confidence) for image in logits)
         return _joined([Prediction(labels[None], None if share is None else share[None]) for labels, share in answers])
 
     def _check(self, session: Session) -> None:
         """The engine has the model's inputs and outputs: there is no other proof that they belong together."""
-        model, (height, width) = self._model, self.card.input_size
-        if model.takes_camera_images:
-            shapes = {model.rgb: (model.batch, height, width, 3), model.depth: (model.batch, height, width, 2)}
-        else:
-            shapes = {model.rgb: (model.batch, 3, height, width), model.depth: (model.batch, 1, height, width)}
         came = {name: array.shape for name, array in session.inputs.items()}
-        if came != shapes or not set(model.outputs) <= set(session.outputs):
+        wanted = self._signature.outputs
+        if came != self._shapes or not set(wanted) <= set(session.outputs):
             raise BackendError(
-                f"the engine takes {came} and gives {', '.join(session.outputs)}, but the model takes {shapes} and "
-                f"gives {', '.join(model.outputs)}: build the engine of this model again"
+                f"the engine takes {came} and gives {', '.join(session.outputs)}, but the model takes {self._shapes} "
+                f"and gives {', '.join(wanted)}: build the engine of this model again"
             )
+
+
+def open_engine(file: EngineFile, model: Model, *, use_graph: bool = True) -> TensorRtBackend:
+    """Load an engine, run it once, and serve it.
+
+    use_graph: False launches each step by itself. Raises BackendError where there is no driver, no GPU or no pycuda,
+    before TensorRT is touched, or where the engine cannot be loaded or is not the model's.
+    """
+    from asymformer_ros.engine.cuda import PycudaGpu
+
+    try:
+        plan = file.plan.read_bytes()
+    except OSError as error:
+        raise BackendError(f"the engine {file.plan} cannot be read ({error.strerror}): build it again") from error
+
+    def connect() -> GpuSession:
+        gpu = PycudaGpu()
+        return GpuSession(gpu, lambda: LoadedEngine(file.library, plan, _log.info), _log.info, use_graph=use_graph)
+
+    return TensorRtBackend(model, file.name, connect)
 
 
 def _joined(parts: Sequence[Prediction]) -> Prediction:

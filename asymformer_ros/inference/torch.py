@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
 from asymformer_ros.models.card import ModelCard
+from asymformer_ros.optional import importing
 
-try:
+with importing("torch", "the torch backend"):
     import torch
     from torch.nn import functional
-except ImportError as error:  # pragma: no cover - needs an environment without PyTorch
-    raise BackendError(
-        f"the torch backend needs PyTorch, which cannot be imported here ({error}): "
-        "install it with `pip install torch` (the extra `torch`)"
-    ) from error
 
 from asymformer_ros.models.bundle import ModelBundle
-from asymformer_ros.models.opening import open_model
+from asymformer_ros.models.model import Model
 from asymformer_ros.network.deploy import fold
+
+_log = logging.getLogger(__name__)
 
 
 class TorchBackend:
@@ -39,19 +37,24 @@ class TorchBackend:
         self._depth_mean, self._depth_scale = norm.depth_mean, 1 / norm.depth_std
 
     @classmethod
-    def open(cls, model: str, device: str, log: Callable[[str], None]) -> TorchBackend:
-        """Load `model` on `device` (one of DEVICES), run it once, and fall back from FP16 to FP32 where it overflows.
+    def open(cls, model: Model, device: str) -> TorchBackend:
+        """Serve a model on `device` (one of DEVICES), run it once, and fall back from FP16 to FP32 where it overflows.
 
-        Raises BackendError where the device is not there, CheckpointError where the model cannot be loaded.
+        Raises BackendError where the device is not there, or the model is an ONNX file.
         """
-        chosen = choose_device(device, log)
+        if model.bundle is None:
+            raise BackendError(
+                f"backend is 'torch' but model '{model.path}' is an ONNX file: set backend to onnxruntime or auto, or "
+                "give the bundle that it was exported from"
+            )
+        chosen = choose_device(device)
         precisions = [torch.float16, torch.float32] if chosen.type == "cuda" else [torch.float32]
         for dtype in precisions:
-            backend = cls(open_model(model), chosen, dtype)
+            backend = cls(model.bundle, chosen, dtype)
             if backend.is_finite():
                 return backend
-            log(f"{backend.name}: the network's answer is not finite in this precision")
-        raise BackendError(f"model '{model}' answers with NaN or infinity on {chosen}: its weights are damaged")
+            _log.warning("%s: the network's answer is not finite in this precision", backend.name)
+        raise BackendError(f"model '{model.path}' answers with NaN or infinity on {chosen}: its weights are damaged")
 
     def is_finite(self) -> bool:
         """Whether the logits of a plain test frame are all finite. Warms the network up, too."""
@@ -97,7 +100,7 @@ class TorchBackend:
         return Prediction(labels, share.mul_(255).round_().to(torch.uint8).cpu().numpy())
 
 
-def choose_device(device: str, log: Callable[[str], None]) -> torch.device:
+def choose_device(device: str) -> torch.device:
     """Turn one of DEVICES into a device that is there. Raises BackendError for CUDA where it is not."""
     if device not in DEVICES:
         raise ConfigurationError(f"device is '{device}': expected one of {', '.join(DEVICES)}")
@@ -108,7 +111,7 @@ def choose_device(device: str, log: Callable[[str], None]) -> torch.device:
         return torch.device("cuda")
     if device == "cuda":
         raise BackendError(f"device is 'cuda' but no CUDA device can be used: {reason}")
-    log(f"no CUDA device: {reason}; PyTorch runs on the CPU")
+    _log.warning("no CUDA device: %s; PyTorch runs on the CPU", reason)
     return torch.device("cpu")
 
 

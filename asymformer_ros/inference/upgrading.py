@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -9,36 +10,15 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
 from asymformer_ros.models.card import ModelCard
 
+_log = logging.getLogger(__name__)
+
 FIRST_RETRY = 10.0
 LONGEST_RETRY = 600.0
-
-
-class Making:
-    """What the maker of the better backend is given: where to tell how far it is, and when to give up."""
-
-    def __init__(self) -> None:
-        self.progress = ""
-        self._cancelled = threading.Event()
-
-    def tell(self, progress: str) -> None:
-        """Say in a few words how far it is, for /diagnostics."""
-        self.progress = progress
-
-    def cancelled(self) -> bool:
-        """Whether nobody wants the better backend any more."""
-        return self._cancelled.is_set()
-
-    def cancel(self) -> None:
-        """Ask the maker to give up."""
-        self._cancelled.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep; returns whether it was cancelled meanwhile."""
-        return self._cancelled.wait(seconds)
 
 
 class UpgradingBackend:
@@ -52,15 +32,14 @@ class UpgradingBackend:
     def __init__(
         self,
         fallback: InferenceBackend,
-        make: Callable[[Making], InferenceBackend],
-        log: Callable[[str], None],
+        make: Callable[[BuildContext], InferenceBackend],
         first_retry: float = FIRST_RETRY,
     ) -> None:
-        self._fallback, self._make, self._log = fallback, make, log
+        self._fallback, self._make = fallback, make
         self._better: InferenceBackend | None = None
         self._serving = fallback
         self._retry = self._first_retry = first_retry
-        self._making = Making()
+        self._context = BuildContext()
         self._failed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -78,7 +57,7 @@ class UpgradingBackend:
     @property
     def progress(self) -> str:
         """How far the better backend is."""
-        return self._making.progress
+        return self._context.progress
 
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """See InferenceBackend."""
@@ -95,7 +74,7 @@ class UpgradingBackend:
 
     def close(self) -> None:
         """See InferenceBackend. Ends a build that is under way."""
-        self._making.cancel()
+        self._context.cancel()
         self._failed.set()
         self._thread.join()
         if self._better is not None:
@@ -104,28 +83,31 @@ class UpgradingBackend:
 
     def _give_up(self, better: InferenceBackend, error: BackendError) -> None:
         self._better = None
-        self._log(f"{error}: {self._fallback.name} serves, the next try is in {self._retry:.0f} s")
+        _log.warning("%s: %s serves, the next try is in %.0f s", error, self._fallback.name, self._retry)
         better.close()
         self._failed.set()
 
     def _run(self) -> None:
-        while not self._making.cancelled():
+        context = self._context
+        while True:
             self._failed.clear()
-            try:
-                better = self._make(self._making)
-            except Exception as error:  # a defect must not end the thread without a word
-                if not self._making.cancelled():
-                    reason = str(error) if isinstance(error, AsymformerError) else f"{type(error).__name__}: {error}"
-                    self._making.tell(f"none: {reason}")
-                    self._log(f"{reason}: {self._fallback.name} goes on serving")
+            if context.cancelled:  # after the clear: `close` cancels first, and then says that it has failed
                 return
-            self._making.tell(f"{better.name} serves")
+            try:
+                better = self._make(context)
+            except Exception as error:  # a defect must not end the thread without a word
+                if not context.cancelled:
+                    reason = str(error) if isinstance(error, AsymformerError) else f"{type(error).__name__}: {error}"
+                    context.report(f"none: {reason}")
+                    _log.warning("%s: %s goes on serving", reason, self._fallback.name)
+                return
+            context.report(f"{better.name} serves")
             self._better, started = better, monotonic()
             self._failed.wait()
             if monotonic() - started > LONGEST_RETRY:  # it has served well: this is another failure
                 self._retry = self._first_retry
-            self._making.tell(f"failed, the next try is in {self._retry:.0f} s")
-            self._making.wait(self._retry)
+            context.report(f"failed, the next try is in {self._retry:.0f} s")
+            context.wait(self._retry)
             self._retry = min(4 * self._retry, LONGEST_RETRY)
 
 

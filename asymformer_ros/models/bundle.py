@@ -7,29 +7,27 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asymformer_ros.errors import BackendError, CheckpointError, ConfigurationError
+from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
 from asymformer_ros.models.card import ModelCard
-from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.models.labels import LabelSet, label_set, label_sets_by_size
+from asymformer_ros.optional import importing
 
-try:
+with importing("torch", "bundles and checkpoints"):
     import torch
-    from safetensors.torch import save as serialize
     from torch import Tensor
-except ImportError as error:  # pragma: no cover - needs an environment without PyTorch
-    raise BackendError(
-        f"bundles and checkpoints need PyTorch, which cannot be imported here ({error}): install it with "
-        "`pip install torch` (the extra `torch`); .onnx files and `demo` do without it"
-    ) from error
+with importing("safetensors", "bundles and checkpoints"):
+    from safetensors.torch import save as serialize
 
-from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
+from asymformer_ros.models.catalogue import HOW_TO_GET_ONE, KnownWeights
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
-from asymformer_ros.network.asymformer import AsymFormer, AsymFormerConfig
+from asymformer_ros.network.asymformer import FULL, AsymFormer, AsymFormerConfig
 from asymformer_ros.network.checkpoint import (
     CONFIG_KEY,
     config_from_json,
     config_to_json,
     holds_safetensors,
+    load_checkpoint,
     network_from_tensors,
     read_safetensors,
 )
@@ -110,6 +108,25 @@ class ModelBundle:
             raise CheckpointError(f"{path} contradicts itself: {error}") from error
 
     @staticmethod
+    def of_checkpoint(path: Path, label_set: LabelSet | None = None) -> ModelBundle:
+        """Bundle of a published checkpoint, of any release, with the published normalisation.
+
+        label_set: by its number of classes where None. Raises CheckpointError, or ConfigurationError where the label
+        set does not fit.
+        """
+        network, known = load_checkpoint(path), label_sets_by_size()
+        classes = network.config.num_classes
+        if label_set is None and classes not in known:
+            raise CheckpointError(
+                f"{path} has {classes} classes and no label set: without one it can have {', '.join(map(str, known))}. "
+                "Name the file of its classes with `label_set` or `--label-set`"
+            )
+        card = ModelCard(
+            path.stem, label_set or known[classes], PUBLISHED_NORMALIZATION, provenance=f"read from {path.name}"
+        )
+        return ModelBundle(card, network)
+
+    @staticmethod
     def untrained(
         config: AsymFormerConfig, label_set: LabelSet, seed: int = 0, input_size: tuple[int, int] = (480, 640)
     ) -> ModelBundle:
@@ -130,6 +147,28 @@ class ModelBundle:
             CONFIG_KEY: config_to_json(self.network.config),
             "card": json.dumps(self.card.to_json(), sort_keys=True),
         }
+
+
+def install(known: KnownWeights, checkpoint: Path) -> ModelBundle:
+    """Make the bundle of known weights from their checkpoint, and keep it where `open_model` finds it by name.
+
+    Which file it was, with its hash, is in the card's provenance. Raises CheckpointError where it is damaged, or holds
+    another network or another number of classes.
+    """
+    network, labels = load_checkpoint(checkpoint), label_set(known.label_set)
+    classes = network.config.num_classes
+    if classes != len(labels):
+        raise CheckpointError(
+            f"{checkpoint} has {classes} classes, but `{known.name}` has {len(labels)}: expected the file of "
+            f"{known.origin}; make a bundle of this one with `asymformer convert`"
+        )
+    if network.config != replace(FULL, num_classes=classes):
+        raise CheckpointError(f"{checkpoint} holds another network than the published one: expected {known.origin}")
+    sha256 = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    provenance = f"{known.origin}, {known.licence}; converted from {checkpoint.name}, sha256 {sha256}"
+    bundle = ModelBundle(ModelCard(known.name, labels, PUBLISHED_NORMALIZATION, provenance=provenance), network)
+    bundle.save(known.bundle)
+    return bundle
 
 
 def _halved(key: str, tensor: Tensor) -> Tensor:

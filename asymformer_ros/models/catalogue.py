@@ -44,7 +44,7 @@ class KnownWeights:
 
     @property
     def onnx(self) -> Path:
-        """For ONNX Runtime and TensorRT without PyTorch: OnnxModel.open reads it."""
+        """For ONNX Runtime and TensorRT without PyTorch: `read_onnx` reads it."""
         return self.folder / f"{self.name}.onnx"
 
 
@@ -68,7 +68,7 @@ UNTRAINED = ("untrained", "untrained_full")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What there is to open of a model: `bundle` for `open_model`, `onnx` for `OnnxModel.open`; "" for none."""
+    """What there is to open of a model: a `bundle` for PyTorch, an `onnx` file for the rest; "" for none."""
 
     bundle: str = ""
     onnx: str = ""

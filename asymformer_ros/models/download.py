@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.models.catalogue import KnownWeights
+from asymformer_ros.optional import importing
 
 
 def download(known: KnownWeights) -> Path:
@@ -15,12 +16,8 @@ def download(known: KnownWeights) -> Path:
     file without it, where nothing comes.
     """
     by_hand = f"open {known.origin} in a browser, then `asymformer weights download {known.name} --from FILE`"
-    try:
+    with importing("gdown", f"a download (or {by_hand})"):
         import gdown
-    except ImportError as error:
-        raise CheckpointError(
-            f"a download needs gdown, which cannot be imported here ({error}): `pip install gdown`; or {by_hand}"
-        ) from error
     path = known.folder / f"{known.name}.pth"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

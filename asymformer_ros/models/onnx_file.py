@@ -5,114 +5,89 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
-from asymformer_ros.models.labels import label_sets_by_size
-from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, normalize
+from asymformer_ros.models.labels import LabelSet, label_sets_by_size
+from asymformer_ros.models.model import Model
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.models.signature import CAMERA_INPUTS, Signature
+from asymformer_ros.optional import importing
 
-try:
+with importing("onnx", "an ONNX model"):
     import onnx
+    from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
     from asymformer_ros.onnx_graph.storage import restore_weights
-except ImportError as error:  # pragma: no cover - needs an environment without ONNX
-    raise CheckpointError(
-        f"an ONNX model needs the package onnx, which cannot be imported here ({error}): "
-        "install it with `pip install onnx onnxruntime`"
-    ) from error
 
 FORMAT = "asymformer_onnx"
 VERSION = "1"
-
-CAMERA_INPUTS = ("rgb", "depth")
-LABEL_OUTPUTS = ("labels", "confidence")
-LOGITS_OUTPUT = "logits"
 
 Tensor = tuple[str, tuple[int, ...]]
 """Type, such as "uint8", and shape; 0 stands for a dimension that is not fixed."""
 
 
-@dataclass(frozen=True)
-class OnnxModel:
-    """An ONNX file, its card, and how to feed it.
+def read_onnx(path: Path, label_set: LabelSet | None = None) -> Model:
+    """Read an ONNX file. label_set: of its classes, in place of what the file says.
 
-    takes_camera_images: True: rgb (batch, H, W, 3) uint8 and depth (batch, H, W, 2) uint8 as `depth_bytes` packs it;
-    False: rgb (1, 3, H, W) and depth (1, 1, H, W) float32, normalised.
-    rgb, depth: names of the inputs. outputs: LABEL_OUTPUTS, each (batch, H, W) uint8, or the name of one output of
-    float logits (batch, C, H, W). sha256: of the file. model_sha256: of the ModelBundle that was exported, which
-    several files can have in common; of the file where no bundle is known. precision: "fp32" or "mixed".
+    Raises CheckpointError where it is no ONNX file that this package can feed, ConfigurationError where it has another
+    number of classes than the label set.
     """
-
-    path: Path
-    card: ModelCard
-    sha256: str
-    model_sha256: str
-    takes_camera_images: bool
-    rgb: str
-    depth: str
-    outputs: tuple[str, ...]
-    batch: int = 1
-    precision: str = "fp32"
-
-    @property
-    def gives_labels(self) -> bool:
-        """Whether labels and confidence come out; otherwise it is logits."""
-        return self.outputs == LABEL_OUTPUTS
-
-    @staticmethod
-    def open(path: str | Path) -> OnnxModel:
-        """Read a file's description. Raises CheckpointError where it is no ONNX file that this package can feed."""
-        path = Path(path)
-        return describe(load(path), path, hashlib.sha256(path.read_bytes()).hexdigest())
-
-    def feeds(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """The inputs, by name, that a frame of the card's input size becomes, for a batch of 1.
-
-        rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
-        """
-        if self.takes_camera_images:
-            return {self.rgb: np.ascontiguousarray(rgb)[None], self.depth: depth_bytes(depth)[None]}
-        colour, metres = normalize(rgb, depth, self.card.normalization)
-        return {self.rgb: colour, self.depth: metres}
+    return describe(*_load(path), path, label_set)
 
 
 def load(path: str | Path) -> Any:
     """The onnx.ModelProto of a file, its weights in FP32 however they are stored. Raises CheckpointError."""
+    return _load(Path(path))[0]
+
+
+def _load(path: Path) -> tuple[Any, str]:
+    """The model, and the SHA-256 of all that was read: of the file, and of the weights that lie outside of it."""
     try:
-        model = restore_weights(onnx.load(str(path)))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(
             f"{path} does not exist: `asymformer export` makes it from a model bundle. {HOW_TO_GET_ONE}"
         ) from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        model = onnx.ModelProto.FromString(content)
+        outside = [tensor for tensor in _all_tensors(model.graph) if uses_external_data(tensor)]
+        load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # protobuf's own, which differs between its versions
         raise CheckpointError(f"{path} is no readable ONNX file: {error}") from error
     if not model.graph.output:  # an empty file is a model without a graph
         raise CheckpointError(f"{path} is no readable ONNX file: it holds no network")
-    return model
+    digest = hashlib.sha256(content)
+    for tensor in outside:
+        digest.update(tensor.raw_data)
+    return restore_weights(model), digest.hexdigest()
 
 
-def describe(model: Any, path: Path, sha256: str) -> OnnxModel:
-    """Description of a ModelProto, read from or meant for `path`. Raises CheckpointError as `OnnxModel.open` does."""
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = {value.name: _tensor(value) for value in model.graph.input if value.name not in weights}
-    outputs = {value.name: _tensor(value) for value in model.graph.output}
+def _all_tensors(graph: Any) -> list[Any]:
+    return [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
+
+
+def describe(proto: Any, sha256: str, path: Path, label_set: LabelSet | None = None) -> Model:
+    """The Model that a ModelProto is, read from or meant for `path`. Raises as `read_onnx` does."""
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = {value.name: _tensor(value) for value in proto.graph.input if value.name not in weights}
+    outputs = {value.name: _tensor(value) for value in proto.graph.output}
     if metadata.get("format") == FORMAT:
-        return _exported(path, sha256, metadata, inputs, outputs)
-    return _foreign(path, sha256, inputs, outputs)
+        model = _exported(path, metadata, inputs, tuple(outputs))
+        model = model if label_set is None else replace(model, card=_relabelled(path, model.card, label_set))
+    else:
+        model = _foreign(path, inputs, outputs, label_set)
+    return replace(model, proto=proto, file_sha256=sha256)
 
 
-def _exported(
-    path: Path, sha256: str, metadata: Mapping[str, str], inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
-) -> OnnxModel:
+def _exported(path: Path, metadata: Mapping[str, str], inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> Model:
     if metadata.get("version") != VERSION:
         raise CheckpointError(
             f"{path} is an export of version {metadata.get('version')}, this package reads version {VERSION}: "
@@ -120,23 +95,29 @@ def _exported(
         )
     try:
         card = ModelCard.from_json(json.loads(metadata["card"]))
-        return OnnxModel(
-            path=path,
-            card=card,
-            sha256=sha256,
-            model_sha256=metadata["model_sha256"],
-            takes_camera_images=True,
-            rgb=CAMERA_INPUTS[0],
-            depth=CAMERA_INPUTS[1],
-            outputs=tuple(outputs),
-            batch=inputs[CAMERA_INPUTS[0]][1][0],
-            precision=metadata["precision"],
-        )
+        signature = Signature(inputs[CAMERA_INPUTS[0]][1][0], outputs=outputs)
+        exported_sha256, precision = metadata["model_sha256"], metadata["precision"]
     except (KeyError, ValueError, ConfigurationError) as error:
         raise CheckpointError(f"{path} has metadata that this version cannot read: {error}") from error
+    return Model(path, card, signature, precision, exported_sha256=exported_sha256)
 
 
-def _foreign(path: Path, sha256: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> OnnxModel:
+def _relabelled(path: Path, card: ModelCard, label_set: LabelSet) -> ModelCard:
+    _check_classes(path, len(card.label_set), label_set)
+    return replace(card, label_set=label_set)
+
+
+def _check_classes(path: Path, classes: int, label_set: LabelSet) -> None:
+    if classes != len(label_set):
+        raise ConfigurationError(
+            f"{path} has {classes} classes but label set {label_set.name} has {len(label_set)}: "
+            "choose the label set that the weights were trained with"
+        )
+
+
+def _foreign(
+    path: Path, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], label_set: LabelSet | None
+) -> Model:
     """The authors' layout: two normalised float inputs, told apart by their channels, and logits of full size."""
     channels = {shape[1]: name for name, (kind, shape) in inputs.items() if kind == "float32" and len(shape) == 4}
     shapes = {shape[2:] for _, shape in inputs.values() if len(shape) == 4 and shape[0] == 1}
@@ -147,18 +128,24 @@ def _foreign(path: Path, sha256: str, inputs: Mapping[str, Tensor], outputs: Map
     name, shape = logits[0]
     if 0 in size or shape[2:] != size:
         raise _not_fed(path, inputs, outputs)
-    labels = label_sets_by_size()
-    if shape[1] not in labels:
-        raise CheckpointError(
-            f"{path} has {shape[1]} classes and no label set: without one it can have {', '.join(map(str, labels))}. "
-            "Make a bundle of the checkpoint with `asymformer convert --label-set`, and export that"
-        )
-    known, (height, width) = labels[shape[1]], size
+    height, width = size
+    labels = label_set or _labels_by_size(path, shape[1])
+    _check_classes(path, shape[1], labels)
     try:
-        card = ModelCard(path.stem, known, PUBLISHED_NORMALIZATION, (height, width), f"read from {path.name}")
+        card = ModelCard(path.stem, labels, PUBLISHED_NORMALIZATION, (height, width), f"read from {path.name}")
     except ConfigurationError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return OnnxModel(path, card, sha256, sha256, False, channels[3], channels[1], (name,))
+    return Model(path, card, Signature(1, False, channels[3], channels[1], (name,)))
+
+
+def _labels_by_size(path: Path, classes: int) -> LabelSet:
+    known = label_sets_by_size()
+    if classes not in known:
+        raise CheckpointError(
+            f"{path} has {classes} classes and no label set: without one it can have {', '.join(map(str, known))}. "
+            "Name the file of its classes with `label_set` or `--label-set`"
+        )
+    return known[classes]
 
 
 def _tensor(value: Any) -> Tensor:

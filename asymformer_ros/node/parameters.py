@@ -12,9 +12,8 @@ from rclpy.parameter import Parameter
 
 from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.inference.backend import DEVICES
+from asymformer_ros.inference.backend import BACKENDS, DEVICES
 from asymformer_ros.node.synchronizer import SYNCHRONIZERS
-from asymformer_ros.serving import SERVING_BACKENDS
 
 Value = bool | float | str | list[str]
 
@@ -42,7 +41,7 @@ SPECS: dict[str, ParameterSpec] = {
         "Model bundle (.safetensors) or ONNX file (.onnx); 'nyuv2' once it is downloaded; 'demo', which knows only "
         "simulated rooms; 'untrained' or 'untrained_full' to try the pipeline with labels that mean nothing.",
     ),
-    "backend": ParameterSpec("auto", "What runs the network.", choices=SERVING_BACKENDS),
+    "backend": ParameterSpec("auto", "What runs the network.", choices=BACKENDS),
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
     "precision": ParameterSpec("fp16", "Precision that the TensorRT engine is tried in first.", choices=PRECISIONS),
     "precision_report": ParameterSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections import deque
@@ -19,6 +20,7 @@ from rclpy.parameter import Parameter
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.inference.selection import ServingOptions, open_serving
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.frame_path import FramePath
@@ -27,7 +29,8 @@ from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.parameters import SPECS, declare, validate
 from asymformer_ros.node.process import run_process, spin
 from asymformer_ros.node.worker import Worker
-from asymformer_ros.serving import ServingOptions, Voices, open_serving
+
+_LOGGER = logging.getLogger("asymformer_ros")
 
 
 class SegmentationNode(LifecycleNode):
@@ -44,6 +47,7 @@ class SegmentationNode(LifecycleNode):
         self._own_health = Health(self.get_logger())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._log = _PackageLog(self)
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._on_time_jump)
 
@@ -89,6 +93,11 @@ class SegmentationNode(LifecycleNode):
         """Account for a message that cannot be read and for what a callback raised."""
         self._own_health.raised(error)
 
+    def destroy_node(self) -> None:
+        """See Node."""
+        self._log.close()
+        super().destroy_node()
+
     def release(self) -> None:
         """Stop serving and free the model; safe in every state."""
         self._deactivate()
@@ -122,7 +131,7 @@ class SegmentationNode(LifecycleNode):
             engine_cache=settings.engine_cache,
             batch=len(settings.cameras),
         )
-        self._backend = open_serving(settings.model, options, Voices(self.get_logger().info, self._on_fallback))
+        self._backend = open_serving(settings.model, options)
         card = self._backend.card
         self._cameras = [Camera(self, name, card) for name in settings.cameras]
         self.get_logger().info(
@@ -149,9 +158,9 @@ class SegmentationNode(LifecycleNode):
         if self.settings.enabled and worker.mailbox.put(pair, slot):
             self._cameras[slot].health.replaced()
 
-    def _on_fallback(self, reason: str) -> None:
+    def on_fallback(self, reason: str) -> None:
+        """Keep for /diagnostics why something less than the best serves."""
         self._fallbacks.append(reason)
-        self.get_logger().warning(reason)
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> object:
         result = validate(parameters)
@@ -199,6 +208,30 @@ class SegmentationNode(LifecycleNode):
 
     def _status_name(self, camera: str) -> str:
         return f"{self.get_fully_qualified_name()}: segmentation {camera}".rstrip()
+
+
+class _PackageLog(logging.Handler):
+    """What the package logs, in the node's own log; warnings of inference and engine are fallbacks."""
+
+    def __init__(self, node: SegmentationNode) -> None:
+        super().__init__(logging.INFO)
+        self._node = node
+        _LOGGER.addHandler(self)
+        _LOGGER.setLevel(logging.INFO)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        if record.levelno < logging.WARNING:
+            self._node.get_logger().info(record.getMessage())
+            return
+        self._node.get_logger().warning(record.getMessage())
+        if record.name.startswith(("asymformer_ros.inference", "asymformer_ros.engine")):
+            self._node.on_fallback(record.getMessage())
+
+    def close(self) -> None:
+        """See logging.Handler."""
+        _LOGGER.removeHandler(self)
+        super().close()
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from onnx import ModelProto
+from asymformer_ros.optional import importing
+
+with importing("onnx", "an ONNX model"):
+    from onnx import ModelProto
 
 
 def keep_outputs(model: ModelProto, names: Collection[str]) -> ModelProto:
-    """Take from a graph the outputs that are not named and all that only they need; returns the same object."""
+    """A graph with only the outputs that are named, and what they need."""
     graph, needed = model.graph, set(names)
     nodes = []
     for node in reversed(graph.node):  # they are in topological order
         if needed.intersection(node.output):
             needed.update(node.input)
             nodes.append(node)
-    kept = [value for value in graph.output if value.name in names]
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    for field, values in ((graph.node, nodes[::-1]), (graph.output, kept), (graph.initializer, weights)):
-        del field[:]
-        field.extend(values)  # type: ignore[arg-type]
-    return model
+    kept = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    kept.graph.name = graph.name
+    kept.graph.node.extend(nodes[::-1])
+    kept.graph.input.extend(graph.input)
+    kept.graph.output.extend(value for value in graph.output if value.name in names)
+    kept.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in needed)
+    return kept

@@ -7,17 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-from onnx import ModelProto
 
 from asymformer_ros.errors import BackendError
+from asymformer_ros.optional import importing
 
-try:
+with importing("onnxruntime", "the onnxruntime backend"):
     import onnxruntime
-except ImportError as error:  # pragma: no cover - needs an environment without ONNX Runtime
-    raise BackendError(
-        f"the onnxruntime backend needs ONNX Runtime, which cannot be imported here ({error}): "
-        "install it with `pip install onnxruntime`"
-    ) from error
+with importing("onnx", "the onnxruntime backend"):
+    from onnx import ModelProto
 
 
 class GraphSession:

@@ -16,19 +16,12 @@ from torch import Tensor, nn
 from torch.onnx.utils import export as trace
 
 from asymformer_ros import __version__
-from asymformer_ros.engine.golden import add_golden, answer_golden
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
-from asymformer_ros.inference.torch import TorchBackend
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.normalization import Normalization
-from asymformer_ros.models.onnx_file import (
-    CAMERA_INPUTS,
-    FORMAT,
-    LABEL_OUTPUTS,
-    LOGITS_OUTPUT,
-    VERSION,
-)
+from asymformer_ros.models.onnx_file import FORMAT, VERSION
+from asymformer_ros.models.signature import CAMERA_INPUTS, LABEL_OUTPUTS, LOGITS_OUTPUT
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.network.deploy import fold
 from asymformer_ros.onnx_graph.simplify import simplify
@@ -80,14 +73,6 @@ def export_model(bundle: ModelBundle, options: ExportOptions = ExportOptions()) 
     }
     onnx.helper.set_model_props(model, metadata)
     return model
-
-
-def add_golden_answers(model: Any, bundle: ModelBundle, options: ExportOptions = ExportOptions()) -> None:
-    """Write into the metadata of `export_model`'s ModelProto what the bundle answers in FP32 to the golden frames."""
-    card = replace(bundle.card, input_size=options.input_size or bundle.card.input_size)
-    reference = TorchBackend(replace(bundle, card=card), torch.device("cpu"), torch.float32)
-    add_golden(model, answer_golden(reference))
-    reference.close()
 
 
 def _trace(network: CameraNetwork, images: tuple[Tensor, Tensor], names: list[str]) -> Any:

@@ -5,30 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the models of these tests are bundles")
 
-from asymformer_ros import serving
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
+from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.errors import BackendError, ConfigurationError
-from asymformer_ros.inference.backend import InferenceBackend, Prediction, open_backend
+from asymformer_ros.inference import selection, tensorrt
+from asymformer_ros.inference.backend import InferenceBackend, Prediction
+from asymformer_ros.inference.selection import ServingOptions, engine_obstacle, open_backend, open_serving
 from asymformer_ros.inference.upgrading import UpgradingBackend
-from asymformer_ros.models.catalogue import ModelFiles
-from asymformer_ros.serving import ServingOptions, Voices, engine_obstacle, open_serving
+from asymformer_ros.models.model import Model
 
+GPU = GpuInfo("Orin", (8, 7), (12, 6))
 without_gpu = pytest.mark.skipif(isinstance(probe_gpu(), GpuInfo), reason="says what happens without a GPU")
-
-
-class Heard(list[str]):
-    """Remembers why something less than the best serves."""
-
-    @property
-    def voices(self) -> Voices:
-        return Voices(info=lambda text: None, fallback=self.append)
 
 
 def wait(condition: Callable[[], bool], seconds: float = 100) -> None:
@@ -39,41 +32,57 @@ def wait(condition: Callable[[], bool], seconds: float = 100) -> None:
 
 
 @without_gpu
-def test_auto_without_a_driver_says_so_and_serves_with_pytorch() -> None:
-    heard = Heard()
-    backend = open_serving("untrained", ServingOptions(), heard.voices)
+@pytest.mark.parametrize("wait_for_engine", [False, True])
+def test_auto_without_a_driver_says_so_and_serves_with_pytorch(
+    wait_for_engine: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = open_serving("untrained", ServingOptions(wait=wait_for_engine))
     assert backend.name == "torch cpu fp32"
-    assert "no TensorRT engine: no NVIDIA driver" in heard[0]
+    assert "no TensorRT engine: no NVIDIA driver" in caplog.messages[0]
     backend.close()
 
 
 @without_gpu
 def test_tensorrt_by_name_without_a_driver_is_an_error_that_says_what_to_use() -> None:
     with pytest.raises(BackendError, match="no engine can run here: no NVIDIA driver.*auto finds what can"):
-        open_serving("untrained", ServingOptions(backend="tensorrt"), Heard().voices)
+        open_serving("untrained", ServingOptions(backend="tensorrt"))
 
 
 def test_a_gpu_without_the_libraries_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "probe_gpu", lambda: GpuInfo("Orin", (8, 7), (12, 6)))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert engine_obstacle().startswith("tensorrt, pycuda, onnx not installed")
+    assert engine_obstacle(GPU).startswith("tensorrt, pycuda, onnx not installed")
 
 
-def test_without_pytorch_an_engine_is_made_of_the_onnx_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_the_gpu_is_probed_once_and_the_model_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the builder refuses, and with the fallback serving."""
+    probed, opened = list[str](), list[str]()
+    open_model = selection.open_model
 
-    def describe(model: str, _batch: int) -> None:
-        asked.append(model)
+    def refuse(choice: str, gpu: object) -> None:
         raise BackendError("this is as far as the test goes")
 
-    monkeypatch.setattr(serving, "engine_obstacle", lambda: "")
-    monkeypatch.setattr(serving, "model_files", lambda model: ModelFiles("demo.safetensors", "demo.onnx"))
-    monkeypatch.setattr("asymformer_ros.engine.provide.choose_builder", lambda choice, gpu: SimpleNamespace(name=""))
-    monkeypatch.setattr("asymformer_ros.engine.source.engine_model", describe)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BackendError, match="as far as the test goes"):
-        open_serving("demo", ServingOptions(backend="tensorrt"), Heard().voices)
-    assert asked == ["demo.onnx"]
+    monkeypatch.setattr(selection, "probe_gpu", lambda: probed.append("gpu") or GPU)
+    monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
+    monkeypatch.setattr(selection, "choose_builder", refuse)
+    monkeypatch.setattr(selection, "open_model", lambda name, **given: opened.append(name) or open_model(name, **given))
+    backend = open_serving("untrained")
+    wait(lambda: backend.progress == "none: this is as far as the test goes")  # type: ignore[attr-defined]
+    backend.close()
+    assert (probed, opened) == (["gpu"], ["untrained"])
+
+
+def test_where_the_engine_fails_one_who_waits_gets_the_next_best_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(choice: str, gpu: object) -> None:
+        raise BackendError("the builder failed")
+
+    monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
+    monkeypatch.setattr(selection, "choose_builder", refuse)
+    backend = open_serving("untrained", ServingOptions(device="cpu", wait=True))
+    assert backend.name == "torch cpu fp32"
+    assert caplog.messages[0] == "no TensorRT engine: the builder failed"
+    backend.close()
 
 
 @pytest.mark.parametrize(
@@ -100,21 +109,20 @@ class Engine:
 
 @pytest.mark.slow
 def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="builds without a GPU")
     plans: list[Path] = []
 
-    def run_engine(file: object, model: object, log: object) -> Engine:
-        plans.append(file.plan)  # type: ignore[attr-defined]
-        return Engine(open_backend("torch", "untrained", "cpu", lambda reason: None))
+    def run_engine(file: EngineFile, model: Model) -> Engine:
+        plans.append(file.plan)
+        return Engine(open_backend("torch", "untrained", "cpu"))
 
     if isinstance(probe_gpu(), GpuInfo):
         pytest.skip("with a GPU the engine would be verified: test_gpu runs it")
-    monkeypatch.setattr(serving, "engine_obstacle", lambda: "")
-    monkeypatch.setattr("asymformer_ros.engine.runtime.open_engine", run_engine)
-    heard = Heard()
-    backend = open_serving("untrained", ServingOptions(engine_cache=str(tmp_path)), heard.voices)
+    monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
+    monkeypatch.setattr(tensorrt, "open_engine", run_engine)
+    backend = open_serving("untrained", ServingOptions(device="cpu", engine_cache=str(tmp_path)))
     assert isinstance(backend, UpgradingBackend)
     rgb, depth = np.zeros((256, 320, 3), np.uint8), np.ones((256, 320), np.float32)
     before = backend.infer(rgb, depth).labels
@@ -129,8 +137,8 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
     wait(taken_over)
     assert plans[0].is_relative_to(tmp_path)
     assert plans[0].stat().st_size > 1e6
-    assert any(text.startswith("building: ") for text in progress)
+    assert any(text.startswith("Preparing the graph 0/1, ") for text in progress)
+    assert any(text.startswith("Building engine ") for text in progress)
     assert backend.progress == "tensorrt_rtx fp16 serves"
-    assert len(heard) == 1
-    assert heard[0].startswith("no CUDA device")
+    assert caplog.messages == []
     backend.close()

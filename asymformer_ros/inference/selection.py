@@ -1,0 +1,233 @@
+"""Which backend serves a model: an engine where there can be one, else and meanwhile PyTorch or ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from asymformer_ros.engine.api import Library, installed_builders
+from asymformer_ros.engine.cache import EngineCache
+from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
+from asymformer_ros.engine.golden import GoldenCheck
+from asymformer_ros.engine.options import PRECISIONS
+from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+from asymformer_ros.engine.runtime import EngineFile
+from asymformer_ros.errors import AsymformerError, BackendError, ConfigurationError, DependencyError
+from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
+from asymformer_ros.inference.upgrading import UpgradingBackend
+from asymformer_ros.models.catalogue import ModelFiles, model_files
+from asymformer_ros.models.model import Model, open_model
+from asymformer_ros.onnx_graph.report import PrecisionReport
+
+_log = logging.getLogger(__name__)
+
+_FORMS = {"torch": "bundle", "onnxruntime": "onnx"}
+"""Which file of known weights a library reads."""
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """How a model is to be served. Raises ConfigurationError where a value makes no sense.
+
+    backend: one of BACKENDS. device: of PyTorch, one of DEVICES. label_set: see `open_model`. batch: images that come
+    together. precision: one of PRECISIONS, that the engine is tried in first. precision_report: JSON of
+    `asymformer precision`, "" for none. engine_cache: folder, "" for the default. workspace_mib: scratch memory of the
+    engine, 0 for the builder's own choice. wait: whether "auto" waits for the engine instead of serving meanwhile.
+    """
+
+    backend: str = "auto"
+    device: str = "auto"
+    label_set: str = ""
+    batch: int = 1
+    precision: str = "fp16"
+    precision_report: str = ""
+    engine_cache: str = ""
+    workspace_mib: int = 0
+    wait: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("backend", BACKENDS), ("device", DEVICES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise ConfigurationError(f"{name} is '{getattr(self, name)}': expected one of {', '.join(allowed)}")
+
+
+def open_serving(
+    name: str, options: ServingOptions = ServingOptions(), context: BuildContext | None = None
+) -> InferenceBackend:
+    """Open a model, by name or path, in the backend that is asked for.
+
+    With "auto" on a machine that can run engines the answer serves at once, with PyTorch or ONNX Runtime, and goes over
+    to the engine when that is built and verified. With "tensorrt", and with `wait`, this waits for the engine;
+    `context` tells how far it is, and cancels it from another thread. Why something less than the best serves is a
+    warning in the log.
+    Raises BackendError where an explicit choice cannot run or the build is cancelled, CheckpointError where the model
+    cannot be loaded, ConfigurationError where its label set does not fit.
+    """
+    context = context or BuildContext()
+    if options.backend in ("torch", "onnxruntime"):
+        return open_backend(options.backend, name, options.device, options.label_set)
+    gpu = probe_gpu()
+    obstacle = engine_obstacle(gpu)
+    if options.backend == "tensorrt":
+        if obstacle:
+            raise BackendError(f"backend is 'tensorrt' but no engine can run here: {obstacle}; auto finds what can")
+        return _open_engine(_open_model(name, options), options, gpu, context)
+    if obstacle:
+        _log.warning("no TensorRT engine: %s", obstacle)
+        return open_backend("auto", name, options.device, options.label_set)
+    return (_wait_for_engine if options.wait else _open_upgrading)(name, options, gpu, context)
+
+
+def open_backend(choice: str, name: str, device: str = "auto", label_set: str = "") -> InferenceBackend:
+    """Load a model into PyTorch or ONNX Runtime: the one that is asked for, or with "auto" the better one here.
+
+    That is, of a model with both files: PyTorch on CUDA, else ONNX Runtime, else PyTorch on the CPU. Raises as
+    `open_serving` does.
+    """
+    if choice not in (*_FORMS, "auto"):
+        raise ConfigurationError(f"backend is '{choice}': expected one of auto, {', '.join(_FORMS)}")
+    library = _choose(choice, model_files(name), device)
+    _check_file(library, name, device)
+    serve = _server(library, device)
+    return serve(open_model(name, label_set=label_set, form=_FORMS[library]))
+
+
+def engine_obstacle(gpu: GpuInfo | NoGpu) -> str:
+    """Why no engine can be built and run here, in a sentence's part; "" where one can."""
+    if isinstance(gpu, NoGpu):
+        return gpu.reason
+    missing = [name for name in ("pycuda", "onnx") if importlib.util.find_spec(name) is None]
+    if not installed_builders():
+        missing.insert(0, "tensorrt")
+    return f"{', '.join(missing)} not installed (see docs/engines.md)" if missing else ""
+
+
+def golden_check(model: Model, library: Library) -> GoldenCheck:
+    """How engines of a model are compared with FP32, on the GPU."""
+    return GoldenCheck(
+        model,
+        lambda plan: _load(plan, library, "engine", model),
+        lambda: _server("torch" if model.bundle else "onnxruntime", "cpu")(model),
+    )
+
+
+def _open_upgrading(
+    name: str, options: ServingOptions, gpu: GpuInfo | NoGpu, context: BuildContext
+) -> InferenceBackend:
+    """One model, opened once, for both: PyTorch or ONNX Runtime serves it until the engine does."""
+    library = _choose("auto", model_files(name), options.device)
+    try:
+        _check_file(library, name, options.device)
+        serve, model = _server(library, options.device), _open_model(name, options, _FORMS[library])
+        fallback = serve(model)
+    except (BackendError, DependencyError) as error:
+        _log.warning("nothing serves until the engine is there: %s", error)
+        return _open_engine(_open_model(name, options), options, gpu, context)
+    return UpgradingBackend(fallback, lambda context: _open_engine(model, options, gpu, context))
+
+
+def _wait_for_engine(
+    name: str, options: ServingOptions, gpu: GpuInfo | NoGpu, context: BuildContext
+) -> InferenceBackend:
+    try:
+        return _open_engine(_open_model(name, options), options, gpu, context)
+    except AsymformerError as error:
+        _log.warning("no TensorRT engine: %s", error)
+        return open_backend("auto", name, options.device, options.label_set)
+
+
+def _open_engine(
+    model: Model, options: ServingOptions, gpu: GpuInfo | NoGpu, context: BuildContext
+) -> InferenceBackend:
+    """The verified engine of a model, from the cache or built now, ready to serve."""
+    library, found = choose_builder("auto", gpu), gpu if isinstance(gpu, GpuInfo) else None
+    context.report(f"preparing the {options.precision} engine")
+    request = EngineRequest(
+        model=model,
+        library=library,
+        gpu=found,
+        precision=options.precision,
+        report=PrecisionReport.load(Path(options.precision_report)) if options.precision_report else None,
+        workspace_mib=options.workspace_mib or None,
+        check=golden_check(model, library) if found else None,
+    )
+    cache = EngineCache(Path(options.engine_cache).expanduser() if options.engine_cache else None)
+    engine = provide_engine(cache, request, context)
+    served = engine.manifest.served_precision
+    if served != options.precision:
+        _log.warning("the engine is %s, not %s: %s", served, options.precision, "; ".join(engine.manifest.notes))
+    context.check()
+    return _load(engine.plan, library, served, model)
+
+
+def _open_model(name: str, options: ServingOptions, form: str = "") -> Model:
+    return open_model(name, batch=options.batch, label_set=options.label_set, form=form)
+
+
+def _load(plan: Path, library: Library, precision: str, model: Model) -> InferenceBackend:
+    from asymformer_ros.inference.tensorrt import open_engine
+
+    return open_engine(EngineFile(plan, library, precision), model)
+
+
+def _server(library: str, device: str) -> Callable[[Model], InferenceBackend]:
+    """What opens a model in a library. Says what to install where the library is missing, before a model is read."""
+    if library == "onnxruntime":
+        from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend.open
+    from asymformer_ros.inference.torch import TorchBackend
+
+    return lambda model: TorchBackend.open(model, device)
+
+
+def _choose(choice: str, files: ModelFiles, device: str) -> str:
+    if choice != "auto":
+        return choice
+    if not files.onnx:
+        return "torch"
+    if not files.bundle:
+        return "onnxruntime"
+    reason = "" if device == "cuda" else _why_no_cuda(device)
+    if not reason:
+        return "torch"
+    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        _log.warning("%s is not installed: PyTorch runs on the CPU", " and ".join(missing))
+        return "torch"
+    _log.warning("%s: ONNX Runtime runs on the CPU", reason)
+    return "onnxruntime"
+
+
+def _why_no_cuda(device: str) -> str:
+    if device == "cpu":
+        return "device is 'cpu'"
+    try:
+        from asymformer_ros.inference.torch import why_no_cuda
+    except DependencyError as error:
+        return str(error)
+    return why_no_cuda()
+
+
+def _check_file(library: str, name: str, device: str) -> None:
+    """Raise BackendError where the library cannot serve a model that has only the other file."""
+    files = model_files(name)
+    if library == "torch" and not files.bundle:
+        raise BackendError(
+            f"backend is 'torch' but model '{name}' is an ONNX file: set backend to onnxruntime or auto, or give the "
+            "bundle that it was exported from"
+        )
+    if library == "onnxruntime" and not files.onnx:
+        raise BackendError(
+            f"backend is 'onnxruntime' but model '{name}' is no .onnx file: "
+            f"export it first with `asymformer export {name} {Path(name).stem}.onnx`"
+        )
+    if library == "onnxruntime" and device == "cuda":
+        raise BackendError(
+            "device is 'cuda' but the onnxruntime backend runs on the CPU: set device to auto, or give the bundle "
+            "that the ONNX file was exported from to the torch backend"
+        )
