@@ -83,7 +83,17 @@ def visit(**given: str) -> list[Any]:
     context = LaunchContext()
     context.launch_configurations.update(given)
     entities = PythonLaunchDescriptionSource(str(LAUNCH_FILE)).get_launch_description(context).entities
-    return [produced for entity in entities for produced in entity.visit(context) or []]
+    kept: list[Any] = []
+    pending = list(entities)
+    while pending:
+        entity = pending.pop(0)
+        if type(entity).__name__ in ("Node", "LogInfo"):
+            kept.append(entity)
+        else:
+            pending = [*(entity.visit(context) or []), *pending]
+    leaked = set(context.launch_configurations) - set(given)
+    assert not leaked, f"left in the launch configurations: {leaked}"
+    return kept
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,7 @@ def test_a_preset_remaps_every_transport_of_the_inputs(camera: str) -> None:
         "rgb/image/compressed": preset["rgb"] + "/compressed",
         "depth/image": preset["depth"],
         "depth/image/compressedDepth": preset["depth"] + "/compressedDepth",
+        "depth/image/compressed": preset["depth"] + "/compressed",
         "rgb/camera_info": preset["camera_info"],
     }
 
@@ -209,17 +220,70 @@ def test_several_cameras_have_topics_of_their_own_and_one_node() -> None:
     assert renamed["rear/depth/image"] == "/rear/depth"
     assert renamed["rear/rgb/camera_info"] == "/rear/color/camera_info"
     simulated = of_kind("Node", visit(camera="sim", cameras="[front, rear]"))
-    assert [node.node_executable for node in simulated] == ["camera_node", "camera_node", "segmentation_node"]
+    assert [node.node_executable for node in simulated] == ["segmentation_node", "camera_node", "camera_node"]
 
 
 @needs_launch
 @pytest.mark.parametrize(
-    ("cameras", "camera", "told"),
-    [("front", "sim", "no list of names"), ("[front, rear]", "realsense", "2 cameras cannot share .*{camera}")],
+    ("given", "told"),
+    [
+        ({"cameras": "front", "camera": "sim"}, "no list of names"),
+        ({"cameras": "[front, 2nd]", "camera": "sim"}, "a name that no topic can have"),
+        ({"cameras": "[front door]", "camera": "sim"}, "a name that no topic can have"),
+        ({"cameras": "[front, rear]", "camera": "realsense"}, "2 cameras cannot share .*{camera}"),
+        (
+            {"cameras": "[front, rear]", "camera": "realsense", "rgb_topic": "/{camera}/rgb"},
+            "cannot share /camera/camera/aligned_depth_to_color/image_raw: write",
+        ),
+        (
+            {"cameras": "[a, b]", "rgb_topic": "/{camera}/rgb", "depth_topic": "depth"},
+            "cannot share depth: write",
+        ),
+    ],
 )
-def test_cameras_that_cannot_be_told_apart_are_refused(cameras: str, camera: str, told: str) -> None:
+def test_cameras_that_cannot_be_told_apart_are_refused(given: dict[str, str], told: str) -> None:
     with pytest.raises(RuntimeError, match=told):
-        visit(cameras=cameras, camera=camera)
+        visit(**given)
+
+
+TOP = ["ros2", "launch", "asymformer_ros", "segment.launch.py"]
+INCLUDED = ["ros2", "launch", "my_robot", "robot.launch.py"]
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ("argv", "given", "ends_all"),
+    [
+        (TOP, {}, True),
+        (TOP, {"use_respawn": "true"}, False),
+        (TOP, {"shutdown_on_exit": "false"}, False),
+        (INCLUDED, {}, False),
+        (INCLUDED, {"shutdown_on_exit": "true"}, True),
+    ],
+)
+def test_a_node_that_ends_ends_the_launch_only_where_this_file_is_the_top_one(
+    argv: list[str], given: dict[str, str], ends_all: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    for node in of_kind("Node", visit(**given)):
+        assert bool(node._ExecuteLocal__on_exit) == ends_all
+        assert node._ExecuteLocal__respawn == (given.get("use_respawn") == "true")
+
+
+@needs_launch
+def test_a_misspelt_argument_is_refused_where_this_file_is_the_top_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", TOP)
+    with pytest.raises(RuntimeError, match="modle:= is no argument of segment.launch.py: did you mean model:="):
+        visit(modle="nyuv2")
+    monkeypatch.setattr(sys, "argv", INCLUDED)
+    assert visit(modle="nyuv2")
+
+
+@needs_launch
+def test_autostart_and_log_level_reach_the_nodes() -> None:
+    assert nodes(autostart="false")["segmentation_node"].parameters["autostart"] is False
+    for node in of_kind("Node", visit(log_level="debug")):
+        assert node._Node__ros_arguments == ["--log-level", "debug"]
 
 
 @needs_launch
@@ -234,12 +298,18 @@ def test_the_fast_dds_profile_is_set_unless_refused_or_already_chosen(monkeypatc
     names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    (action,) = of_kind("SetEnvironmentVariable", visit())
-    assert action.name[0].text == "FASTDDS_DEFAULT_PROFILES_FILE"
-    assert action.value[0].text.endswith("fastdds_shm.xml")
-    assert of_kind("SetEnvironmentVariable", visit(fastdds_profile="none")) == []
+
+    def environments(**given: str) -> list[dict[str, str]]:
+        """What the launch file adds to the environment of each node."""
+        added = [node.process_description.additional_env or () for node in of_kind("Node", visit(**given))]
+        return [{name[0].text: value[0].text for name, value in one} for one in added]
+
+    for one in environments():
+        assert list(one) == ["FASTDDS_DEFAULT_PROFILES_FILE"]
+        assert one["FASTDDS_DEFAULT_PROFILES_FILE"].endswith("fastdds_shm.xml")
+    assert environments(fastdds_profile="none") == [{}, {}]
     monkeypatch.setenv(names[0], "/mine.xml")
-    assert of_kind("SetEnvironmentVariable", visit()) == []
+    assert environments() == [{}, {}]
 
 
 @needs_launch
@@ -278,6 +348,8 @@ def test_rviz_follows_the_camera_and_the_namespace(monkeypatch: pytest.MonkeyPat
         ({"camera": "realsense", "seed": "1"}, "seed:= is for camera:=sim"),
         ({"params_file": "/no/such.yaml"}, "params_file:=/no/such.yaml is not a file"),
         ({"fastdds_profile": "/no/such.xml"}, "neither package, none nor a file"),
+        ({"rgb_topic": "/cam/rgb/compressed"}, "write rgb_topic:=/cam/rgb image_transport:=compressed"),
+        ({"depth_topic": "/d/compressedDepth"}, "write depth_topic:=/d depth_image_transport:=compressedDepth"),
     ],
 )
 def test_a_mistake_is_one_sentence(given: dict[str, str], says: str) -> None:

@@ -78,7 +78,7 @@ class Inputs:
     def _subscribe(self, topic: str, transport: str, message_type: type | None = None) -> Subscriber:
         topic = self._prefix + topic
         if transport != "raw":  # the transport's topic follows a remapped base, as with image_transport
-            topic = f"{self._node.resolve_topic_name(topic)}/{transport}"
+            topic = f"{self._node.resolve_topic_name(topic).removesuffix('/' + transport)}/{transport}"
         return Subscriber(
             self._node,
             message_type or (Image if transport == "raw" else CompressedImage),

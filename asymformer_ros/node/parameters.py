@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -14,6 +16,8 @@ from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.inference.backend import BACKENDS, DEVICES
 from asymformer_ros.node.synchronizer import SYNCHRONIZERS
+
+_CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 Value = bool | float | str | list[str]
 
@@ -142,6 +146,11 @@ def _problem(name: str, value: Value) -> str:
     spec = SPECS.get(name)
     if isinstance(value, list) and (not value or len(set(value)) != len(value)):
         return f"parameter {name} is {value}: expected one name or several different ones"
+    if name == "cameras" and isinstance(value, list) and value != [""]:
+        bad = [one for one in value if not _CAMERA_NAME.fullmatch(one)]
+        return f"parameter {name} has {bad}: expected letters, digits and _, no digit first, / between" if bad else ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"parameter {name} is {value}: expected a number like {spec.default if spec else 0.0}"
     if spec is None or not spec.choices or value in spec.choices:
         return ""
     return f"parameter {name} is '{value}': expected one of {', '.join(spec.choices)}"
