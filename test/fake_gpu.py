@@ -91,7 +91,7 @@ class FakeGpu:
 
 
 class FakeEngine:
-    """An `Engine` over camera images: a pixel's label is its red, its confidence the low byte of its depth."""
+    """A `LoadedEngine` over camera images: a pixel's label is its red, its confidence the low byte of its depth."""
 
     def __init__(self, gpu: FakeGpu, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]) -> None:
         self.inputs, self.outputs = inputs, outputs
@@ -119,6 +119,12 @@ class FakeEngine:
 
     def why_not_captured(self, stream: int) -> str:
         return self.reason
+
+    def keep_compiled(self) -> None:
+        self._gpu._do("keep_compiled")
+
+    def close(self) -> None:
+        self._gpu._do("close_engine")
 
     def _logits(self) -> None:
         """The logits are the three colours and the depth, as they come."""

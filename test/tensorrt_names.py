@@ -1,4 +1,4 @@
-"""What `engine/api.py` and `engine/runtime.py` touch of TensorRT, and which versions have it.
+"""What MODULES touch of TensorRT, and which versions have it.
 
 The table `tensorrt_names.json` is made from the real Python bindings, without TensorRT itself: the bindings' wheels
 hold one small extension module, whose few undefined functions get empty stand-ins, and an import lists its classes.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 API = ROOT / "asymformer_ros" / "engine" / "api.py"
-RUNTIME = API.with_name("runtime.py")
+MODULES = [API.with_name(f"{name}.py") for name in ("api", "compiler", "layer_types", "runtime")]
 TABLE = Path(__file__).with_name("tensorrt_names.json")
 
 CLASSES = {
@@ -36,8 +36,15 @@ CLASSES = {
     "engine": "ICudaEngine",
     "inspector": "EngineInspector",
     "context": "IExecutionContext",
+    "runtime_config": "IRuntimeConfig",
+    "runtime_cache": "IRuntimeCache",
 }
-"""TensorRT's class of each variable's name in both."""
+"""TensorRT's class of each variable's name in them."""
+
+MADE_BY = {
+    "IRuntimeCache": "create_runtime_cache",
+}
+"""Classes that some versions lack, and what is asked for before there is an object of them."""
 
 _CHAINED = {
     "get_error": "ParserError",
@@ -46,7 +53,7 @@ _CHAINED = {
 
 
 def touched() -> dict[str, int]:
-    """Every name of TensorRT in both, such as "Builder.create_network" or "BuilderFlag.FP16", and its line."""
+    """Every name of TensorRT in MODULES, such as "Builder.create_network" or "BuilderFlag.FP16", and its line."""
     nodes = [node for node in _nodes() if isinstance(node, ast.Attribute)]
     return {name: node.lineno for node in nodes if (name := _tensorrt_name(node)) and not node.attr.startswith("__")}
 
@@ -64,8 +71,14 @@ def guarded() -> set[str]:
     return {ast.literal_eval(call.args[1]) for call in calls if _is_plain_hasattr(call)}
 
 
+def is_guarded(name: str) -> bool:
+    """Whether a name of `touched`, its class, or what makes objects of its class is asked for before."""
+    first, _, last = name.rpartition(".")
+    return bool(guarded() & {last, first, MADE_BY.get(first)})
+
+
 def _nodes() -> list[ast.AST]:
-    return [node for path in (API, RUNTIME) for node in ast.walk(ast.parse(path.read_text()))]
+    return [node for path in MODULES for node in ast.walk(ast.parse(path.read_text()))]
 
 
 def _is_plain_hasattr(call: ast.Call) -> bool:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
-from tensorrt_names import API, guarded, has_name, touched, versions_with
+from tensorrt_names import API, guarded, has_name, is_guarded, touched, versions_with
 
 from asymformer_ros.engine import api
 from asymformer_ros.engine.driver import GpuInfo
-from asymformer_ros.errors import BackendError
+from asymformer_ros.errors import BackendError, DependencyError
 
 KNOWN = versions_with()
 ALL = set().union(*KNOWN.values())
-WEAKLY_TYPED_ONLY = {"BuilderFlag.OBEY_PRECISION_CONSTRAINTS", "ILayer.precision", "ILayer.set_output_type"}
+WEAKLY_TYPED_ONLY = {"BuilderFlag.PREFER_PRECISION_CONSTRAINTS", "ILayer.precision", "ILayer.set_output_type"}
 
 
 def test_the_table_of_names_is_that_of_the_code() -> None:
@@ -24,7 +25,7 @@ def test_the_table_of_names_is_that_of_the_code() -> None:
 @pytest.mark.parametrize("name", sorted(touched()))
 def test_a_name_exists_in_every_version_or_is_asked_for(name: str) -> None:
     lacking = ALL - KNOWN[name]
-    if not lacking or name.rpartition(".")[2] in guarded():
+    if not lacking or is_guarded(name):
         return
     # Reached only where `precision_in_graph` is false, which asks for BuilderFlag.FP16: those versions have the name.
     assert "FP16" in guarded()
@@ -41,7 +42,7 @@ def test_what_the_table_says_of_versions_that_matter() -> None:
 def test_the_installed_bindings_have_every_name(library: str) -> None:
     module = pytest.importorskip(library, reason=f"{library} is not installed")
     missing = {name for name in touched() if not has_name(module, name)}
-    unguarded = {name for name in missing if name.rpartition(".")[2] not in guarded()}
+    unguarded = {name for name in missing if not is_guarded(name)}
     assert unguarded <= WEAKLY_TYPED_ONLY
 
 
@@ -81,8 +82,23 @@ def test_precision_comes_from_the_graph_where_weak_typing_is_deprecated_or_gone(
 
 def test_a_library_that_is_not_there_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(BackendError, match="tensorrt cannot be imported .*pip install tensorrt"):
+    with pytest.raises(DependencyError, match="building and running engines needs tensorrt, .*pip install tensorrt"):
         api.load_library("tensorrt")
+
+
+@pytest.mark.parametrize("version", ["7.1.3", "8.4.1.5", "8.5.2.2"])
+def test_a_tensorrt_that_cannot_have_layer_normalization_is_refused_by_name(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__=version))
+    with pytest.raises(BackendError, match=rf"tensorrt {version} is too old: engines need TensorRT 8.6 .* JetPack 6"):
+        api.load_library("tensorrt")
+
+
+@pytest.mark.parametrize("version", ["8.6.0", "8.6.1", "10.3.0", "11.4.0.106"])
+def test_a_tensorrt_from_8_6_on_is_taken(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__=version))
+    assert api.load_library("tensorrt").version == version
 
 
 def test_tensorrt_rtx_refuses_a_gpu_that_it_does_not_know() -> None:

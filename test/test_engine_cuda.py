@@ -100,7 +100,7 @@ def test_a_driver_without_graphs_or_no_driver_is_told(tmp_path: Path) -> None:
 
 
 _WITH_PYCUDA = """
-import ctypes, os, sys, threading
+import ctypes, logging, os, sys, threading
 sys.setdlopenflags(os.RTLD_LAZY)  # the stand-in has only what is used
 import numpy as np
 from asymformer_ros.engine.api import TensorInfo
@@ -108,6 +108,7 @@ from asymformer_ros.engine.cuda import PycudaGpu
 from asymformer_ros.engine.session import GpuSession
 
 cuda, log = ctypes.CDLL("libcuda.so.1"), []
+logging.getLogger("asymformer_ros.engine.session").addFilter(lambda record: log.append(record.getMessage()))
 
 class Copier:
     inputs, outputs = (TensorInfo("x", (2, 300), "UINT8"),), (TensorInfo("y", (2, 300), "UINT8"),)
@@ -120,9 +121,13 @@ class Copier:
         cuda.cuMemcpyDtoDAsync_v2(self.at["y"], self.at["x"], ctypes.c_size_t(600), ctypes.c_void_p(stream))
     def why_not_captured(self, stream):
         return ""
+    def keep_compiled(self):
+        pass
+    def close(self):
+        pass
 
 def work(use_graph):
-    session = GpuSession(PycudaGpu(), Copier, log.append, use_graph=use_graph)
+    session = GpuSession(PycudaGpu(), Copier, use_graph=use_graph)
     for value in range(3):
         session.inputs["x"][:] = value
         session.run()
@@ -141,7 +146,7 @@ assert not log, log
 cuda.fake_fail_capture(901)
 work(True)
 assert log == ["no CUDA graph, each step is launched by itself: cuStreamEndCapture failed with CUDA error 901"], log
-kept = GpuSession(PycudaGpu(), Copier, log.append)  # and a program that ends without closing it
+kept = GpuSession(PycudaGpu(), Copier)  # and a program that ends without closing it
 print("all is well")
 """
 
@@ -160,8 +165,8 @@ def test_pycuda_copies_records_and_frees(tmp_path: Path) -> None:
 def test_without_pycuda_it_is_said_how_to_get_it() -> None:
     code = (
         "import sys; sys.modules['pycuda'] = None\n"
-        "from asymformer_ros.errors import BackendError\n"
-        "try:\n    import asymformer_ros.engine.cuda\nexcept BackendError as error:\n    print(error)\n"
+        "from asymformer_ros.errors import DependencyError\n"
+        "try:\n    import asymformer_ros.engine.cuda\nexcept DependencyError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)
     assert "pip install pycuda" in done.stdout

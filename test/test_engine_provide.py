@@ -106,6 +106,18 @@ def test_how_much_memory_a_build_was_given_does_not_make_its_engine_another(tiny
 
 
 @needs_no_gpu
+def test_an_optimization_level_is_a_record_until_another_one_is_asked_for(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert tiny.provide().manifest.optimization_level is None
+    fast = tiny.provide(optimization_level=5)
+    assert fast.manifest.optimization_level == 5
+    assert tiny.provide(optimization_level=5) == tiny.provide() == fast
+    assert tiny.built == ["fp16", "fp16"]
+    assert "it was built with optimization level default, not 5" in caplog.text
+
+
+@needs_no_gpu
 def test_a_stale_engine_is_built_again_and_the_reason_told(tiny: Tiny, caplog: pytest.LogCaptureFixture) -> None:
     manifest = tiny.provide().plan.with_name("manifest.json")
     manifest.write_text(manifest.read_text().replace(tiny.request.library.version, "0.9"))

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
 from asymformer_ros.engine.verify import MIN_AGREEMENT, Answer, verify
 from asymformer_ros.errors import BackendError
 
@@ -54,34 +53,3 @@ def test_another_number_or_size_of_answers_is_an_error() -> None:
 def test_the_problem_is_told_in_numbers() -> None:
     told = verify([answer()], [answer(100)]).problem
     assert told == "only 90.00% of its labels in the worst of 1 frames are those of FP32: expected 99.5%"
-
-
-INSPECTED = """{"Layers": [
- {"Name": "/stem/Conv", "LayerType": "CaskConvolution",
-  "Inputs": [{"Name": "x", "Format/Datatype": "Channel major FP16 format where channel % 8"}],
-  "Outputs": [{"Name": "y", "Dimensions": [1, 8, 8, 8], "Format/Datatype": "Half"}]},
- {"Name": "/head/Conv", "LayerType": "CaskConvolution",
-  "Inputs": [{"Name": "y", "Format/Datatype": "Row major linear FP32"}],
-  "Outputs": [{"Name": "z", "Format/Datatype": "Float"}]},
- {"Name": "/norm", "LayerType": "Normalization", "Inputs": [{"Name": "z", "Format/Datatype": "Float"}],
-  "Outputs": [{"Name": "z", "Format/Datatype": "Float"}]},
- {"Name": "/cast", "LayerType": "kgen", "Inputs": [], "Outputs": [{"Name": "labels", "Format/Datatype": "UInt8"}]}
-], "Bindings": ["x", "labels"]}"""
-
-
-def test_precisions_of_layers_are_read_from_the_inspectors_json() -> None:
-    layers = read_layers(INSPECTED)
-    assert count_precisions(layers) == {"fp16": 1, "fp32": 2, "uint8": 1}
-    assert fp32_convolutions(layers) == ("/head/Conv",)
-
-
-def test_layers_without_details_are_unknown() -> None:
-    layers = read_layers('{"Layers": ["/stem/Conv", "/head/Conv"], "Bindings": []}')
-    assert count_precisions(layers) == {"unknown": 2}
-    assert fp32_convolutions(layers) == ()
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"Layers": [3]}', '{"Layers": [{}]}'])
-def test_an_answer_of_another_form_is_an_error(text: str) -> None:
-    with pytest.raises(BackendError, match="cannot be read"):
-        read_layers(text)

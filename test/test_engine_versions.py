@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_tensorrt import KNOWN, FakeTensorRt
+from fake_tensorrt import FLOAT_LAYERS, HALF_LAYERS, KNOWN, FakeTensorRt, Heard, build, flags
 
 from asymformer_ros.engine import api
 from asymformer_ros.engine.options import BuildOptions
@@ -14,42 +14,6 @@ from asymformer_ros.errors import BackendError
 VERSIONS = sorted(set().union(*KNOWN.values()))
 WEAK = ["8.6.1", "10.3.0", "10.7.0"]
 TYPED = ["10.13.3.9", "10.16.1.11", "11.4.0.106"]
-FLOAT_LAYERS = [
-    ("/preprocess/Mul", "ELEMENTWISE", "FLOAT"),
-    ("/stem/Conv", "CONVOLUTION", "FLOAT"),
-    ("/preprocess/Shape", "SHAPE", "INT32"),
-    ("/classify/ArgMax", "TOPK", "FLOAT"),
-]
-HALF_LAYERS = [*FLOAT_LAYERS[:1], ("/stem/Conv", "CONVOLUTION", "HALF")]
-
-
-class Heard:
-    """A Listener that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[object, ...]] = []
-
-    def phase(self, name: str, steps: int) -> None:
-        self.events.append(("phase", name, steps))
-
-    def step(self, name: str, done: int) -> bool:
-        self.events.append(("step", name, done))
-        return True
-
-    def finish(self, name: str) -> None:
-        self.events.append(("finish", name))
-
-    def log(self, severity: str, message: str) -> None:
-        self.events.append((severity, message))
-
-
-def build(trt: FakeTensorRt, options: BuildOptions, heard: Heard | None = None) -> api.BuiltPlan:
-    library = api.Library(options.builder, trt.__version__, trt)
-    return api.build(library, Path("model.onnx"), options, heard or Heard())
-
-
-def flags(trt: FakeTensorRt) -> list[str]:
-    return [call[1] for call in trt.calls if call[0] == "set_flag"]
 
 
 def test_both_kinds_of_version_are_all_versions() -> None:
@@ -69,12 +33,28 @@ def test_the_network_is_of_explicit_batch_or_strongly_typed(version: str, networ
     assert flags(trt) == []
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_fp32_is_not_tf32(version: str, precision: str) -> None:
+    trt = FakeTensorRt(version, FLOAT_LAYERS if precision == "fp32" or version in WEAK else HALF_LAYERS)
+    build(trt, BuildOptions(precision=precision))
+    assert (("clear_flag", "BuilderFlag.TF32") in trt.calls) is (precision == "fp32")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("level", [None, 5])
+def test_an_optimization_level_is_set_where_it_is_asked_for(version: str, level: int | None) -> None:
+    trt = FakeTensorRt(version, FLOAT_LAYERS)
+    build(trt, BuildOptions(precision="fp32", optimization_level=level))
+    assert trt.config._values.get("builder_optimization_level") == level
+
+
 @pytest.mark.parametrize("version", WEAK)
 def test_a_weakly_typed_build_sets_the_flag_and_pins_layers(version: str) -> None:
     trt = FakeTensorRt(version, FLOAT_LAYERS)
     pinned = ("/preprocess/Mul", "/preprocess/Shape", "/gone/Identity")
     built = build(trt, BuildOptions(precision="fp16", pinned=pinned))
-    assert flags(trt) == ["BuilderFlag.FP16", "BuilderFlag.OBEY_PRECISION_CONSTRAINTS"]
+    assert flags(trt) == ["BuilderFlag.FP16", "BuilderFlag.PREFER_PRECISION_CONSTRAINTS"]
     assert [layer.name for layer in trt.layers if "precision" in layer._values] == ["/preprocess/Mul"]
     assert trt.layers[0].precision == "DataType.FLOAT"
     assert [call for call in trt.calls if call[0] == "set_output_type"] == [
@@ -84,15 +64,32 @@ def test_a_weakly_typed_build_sets_the_flag_and_pins_layers(version: str) -> Non
 
 
 @pytest.mark.parametrize("version", WEAK)
-def test_a_weakly_typed_build_without_pinned_layers_obeys_nothing(version: str) -> None:
+def test_layers_that_only_move_or_cast_or_normalise_are_not_pinned_and_not_missed(version: str) -> None:
+    kinds = {
+        "Cast": "CAST",
+        "Transpose": "SHUFFLE",
+        "Split": "SLICE",
+        "Concat": "CONCATENATION",
+        "Norm": "NORMALIZATION",
+    }
+    trt = FakeTensorRt(version, [*FLOAT_LAYERS, *((f"/block/{name}", kind, "FLOAT") for name, kind in kinds.items())])
+    built = build(trt, BuildOptions(precision="fp16", pinned=tuple(f"/block/{name}" for name in kinds)))
+    assert not [layer for layer in trt.layers if "precision" in layer._values]
+    assert built.unmatched == ()
+
+
+@pytest.mark.parametrize("version", WEAK)
+def test_a_weakly_typed_build_without_pinned_layers_prefers_nothing(version: str) -> None:
     trt = FakeTensorRt(version, FLOAT_LAYERS)
     build(trt, BuildOptions(precision="fp16"))
     assert flags(trt) == ["BuilderFlag.FP16"]
 
 
 @pytest.mark.parametrize("version", TYPED)
-def test_a_strongly_typed_build_takes_the_graphs_precision_and_sets_no_flag(version: str) -> None:
+@pytest.mark.parametrize("tells_types", [False, True])
+def test_a_strongly_typed_build_takes_the_graphs_precision_and_sets_no_flag(version: str, tells_types: bool) -> None:
     trt = FakeTensorRt(version, HALF_LAYERS)
+    trt.tells_types = tells_types
     build(trt, BuildOptions(precision="fp16", pinned=("/preprocess/Mul",)))
     assert flags(trt) == []
 
@@ -126,20 +123,9 @@ def test_kernel_timings_are_read_and_renewed(version: str, tmp_path: Path) -> No
     assert ("set_timing_cache", b"timings") in second.calls
 
 
-def test_timings_of_another_gpu_are_left_aside_with_a_word(tmp_path: Path) -> None:
-    path = tmp_path / "timings.bin"
-    path.write_bytes(b"of another GPU")
-    trt, heard = FakeTensorRt("8.6.1", FLOAT_LAYERS, timings_fit=False), Heard()
-    build(trt, BuildOptions(precision="fp32", timing_cache=path), heard)
-    assert [call[1] for call in trt.calls if call[0] == "set_timing_cache"] == [b"of another GPU", b""]
-    assert heard.events == [("WARNING", "timing cache timings.bin is of another TensorRT or GPU: starting a new one")]
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_engine_is_loaded_and_inspected_by_its_tensors_names(version: str) -> None:
+def test_an_engine_is_loaded_and_inspected(version: str) -> None:
     library = api.Library("tensorrt", version, FakeTensorRt(version, []))
-    tensors, text = api.inspect(library, b"plan", Heard())
-    assert tensors == (api.TensorInfo("rgb", (1, 8, 8, 3), "UINT8"),)
-    assert text == '{"Layers": []}'
+    assert api.inspect_plan(library, b"plan", None) == '{"Layers": []}'
     with pytest.raises(BackendError, match="cannot load the engine that it built"):
-        api.inspect(library, b"noise", Heard())
+        api.inspect_plan(library, b"noise", None)

@@ -18,7 +18,7 @@ from asymformer_ros.engine.api import Library, TensorInfo
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.engine.session import GpuSession
-from asymformer_ros.errors import BackendError
+from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.processing import classify
 from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
@@ -41,19 +41,19 @@ def model_of(batch: int = 1) -> Model:
 
 
 class Opened:
-    """A backend on a FakeGpu, and what it logged."""
+    """A backend on a FakeGpu."""
 
     def __init__(
         self, *, batch: int = 1, gpu: FakeGpu | None = None, edit: Callable[[FakeEngine], None] | None = None
     ) -> None:
-        self.gpu, self.log = gpu or FakeGpu(), list[str]()
+        self.gpu = gpu or FakeGpu()
         engine = FakeEngine.of_camera(self.gpu, batch, SIZE)
         if edit:
             edit(engine)
         self.backend = TensorRtBackend(
             model_of(batch),
             "tensorrt 10.3 fp16",
-            lambda: GpuSession(self.gpu, lambda: engine, self.log.append),
+            lambda: GpuSession(self.gpu, lambda: engine),
         )
 
 
@@ -112,7 +112,8 @@ def test_there_is_one_block_of_memory_each_way() -> None:
 
 def test_a_capture_comes_after_a_run_that_is_waited_for() -> None:
     calls = Opened().gpu.calls
-    assert calls[calls.index("upload") : calls.index("capture")] == ["upload", "execute", "download", "synchronise"]
+    ran = ["upload", "execute", "download", "synchronise", "keep_compiled"]
+    assert calls[calls.index("upload") : calls.index("capture")] == ran
 
 
 def test_each_tensor_starts_at_a_multiple_of_256_bytes() -> None:
@@ -120,27 +121,27 @@ def test_each_tensor_starts_at_a_multiple_of_256_bytes() -> None:
     odd = TensorInfo("odd", (1, 3), "UINT8")
     engine = FakeEngine(gpu, (odd, TensorInfo("next", (1, 4), "FLOAT")), FakeEngine.of_camera(gpu, 1, SIZE).outputs)
     engine.enqueue = lambda stream: None  # type: ignore[method-assign]
-    session = GpuSession(gpu, lambda: engine, lambda text: None)
+    session = GpuSession(gpu, lambda: engine)
     assert engine.addresses["next"] - engine.addresses["odd"] == 256
     assert all(address % 256 == 0 for address in engine.addresses.values())
     assert (session.inputs["next"].dtype, session.inputs["next"].shape) == (np.float32, (1, 4))
 
 
-def test_without_a_graph_the_reason_is_logged_and_it_serves_all_the_same() -> None:
+def test_without_a_graph_the_reason_is_a_warning_and_it_serves_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     opened = Opened(gpu=FakeGpu(can_capture=False))
-    assert opened.log == [
-        "no CUDA graph, each step is launched by itself: cuStreamEndCapture failed with CUDA error 901"
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "no CUDA graph, each step is launched by itself: cuStreamEndCapture failed with CUDA error 901")
     ]
     np.testing.assert_array_equal(opened.backend.infer(RGB[:1], DEPTH[:1]).labels, RGB[:1, ..., 0])
 
 
-def test_an_engine_that_cannot_be_captured_is_not_captured() -> None:
+def test_an_engine_that_cannot_be_captured_is_not_captured(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(engine: FakeEngine) -> None:
         engine.reason = "it compiles while it runs"
 
     opened = Opened(edit=refuse)
     assert "capture" not in opened.gpu.calls
-    assert opened.log == ["no CUDA graph, each step is launched by itself: it compiles while it runs"]
+    assert caplog.messages == ["no CUDA graph, each step is launched by itself: it compiles while it runs"]
 
 
 def test_all_work_is_done_by_one_thread_whoever_calls() -> None:
@@ -196,6 +197,7 @@ def test_close_frees_everything_once_and_ends_the_thread() -> None:
     opened.backend.close()
     opened.backend.close()
     assert (opened.gpu.closed, opened.gpu.entered, opened.gpu.blocks) == (1, 0, {})
+    assert opened.gpu.calls.count("close_engine") == 1
     assert set(threading.enumerate()) <= before
     with pytest.raises(BackendError, match="tensorrt 10.3 fp16 cannot work"):
         opened.backend.infer(RGB[:1], DEPTH[:1])
@@ -209,6 +211,18 @@ def test_an_error_of_the_gpu_is_told_and_the_backend_can_still_be_closed(step: s
         opened.backend.infer(RGB[:1], DEPTH[:1])
     opened.backend.close()
     assert opened.gpu.closed == 1
+
+
+@pytest.mark.parametrize("step", ["pinned", "allocate", "upload", "execute", "synchronise"])
+def test_an_engine_ends_in_its_context_and_on_its_thread_where_opening_fails(step: str) -> None:
+    gpu = FakeGpu()
+    gpu.fails_in = step
+    with pytest.raises(BackendError) as caught:  # whose traceback still holds every frame
+        Opened(gpu=gpu)
+    assert caught.value.__traceback__ is not None
+    assert gpu.calls.count("close_engine") == 1  # which FakeGpu takes within its context alone
+    assert len(gpu.threads) == 1
+    assert gpu.closed == 1
 
 
 @pytest.mark.parametrize("step", ["pinned", "allocate", "upload", "execute"])
@@ -228,7 +242,7 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_freed() -> None:
         raise BackendError("tensorrt 10.3 cannot load the engine: build it again")
 
     with pytest.raises(BackendError, match="build it again"):
-        TensorRtBackend(model_of(), "tensorrt", lambda: GpuSession(gpu, load, lambda text: None))
+        TensorRtBackend(model_of(), "tensorrt", lambda: GpuSession(gpu, load))
     assert gpu.closed == 1
 
 
@@ -236,7 +250,7 @@ def test_an_engine_of_another_model_is_refused() -> None:
     gpu = FakeGpu()
     engine = FakeEngine.of_camera(gpu, 2, (32, 32))
     with pytest.raises(BackendError, match=r"takes .*\(2, 32, 32, 3\).* but the model takes .*\(1, 32, 96, 3\)"):
-        TensorRtBackend(model_of(), "tensorrt", lambda: GpuSession(gpu, lambda: engine, lambda text: None))
+        TensorRtBackend(model_of(), "tensorrt", lambda: GpuSession(gpu, lambda: engine))
     assert gpu.closed == 1
 
 
@@ -245,7 +259,7 @@ def test_a_tensor_without_a_fixed_size_or_known_type_is_refused(tensor: TensorIn
     gpu = FakeGpu()
     engine = FakeEngine(gpu, (tensor,), ())
     with pytest.raises(BackendError, match="tensor x is .* expected a fixed size"):
-        GpuSession(gpu, lambda: engine, lambda text: None)
+        GpuSession(gpu, lambda: engine)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +280,7 @@ def test_the_authors_layout_gets_its_normalisation_and_its_logits_become_labels(
     inputs = (TensorInfo("image.1", (1, 3, *SIZE), "FLOAT"), TensorInfo("image.2", (1, 1, *SIZE), "FLOAT"))
     engine = FakeEngine(gpu, inputs, (TensorInfo("out", (1, 4, *SIZE), "FLOAT"),))
     model = Model(Path("theirs.onnx"), CARD, Signature(1, False, "image.1", "image.2", ("out",)))
-    backend = TensorRtBackend(model, "tensorrt", lambda: GpuSession(gpu, lambda: engine, lambda text: None))
+    backend = TensorRtBackend(model, "tensorrt", lambda: GpuSession(gpu, lambda: engine))
     labels, confidence = backend.infer(RGB[:1], DEPTH[:1], with_confidence=True)
     logits = np.concatenate(normalize(RGB[0], DEPTH[0], CARD.normalization), axis=1)[0]
     expected, share = classify(logits, with_confidence=True)
@@ -280,7 +294,7 @@ def test_without_a_gpu_opening_says_so_and_touches_no_tensorrt(tmp_path: Path) -
         pytest.skip("this machine has a GPU")
     file = EngineFile(tmp_path / "engine.plan", Library("tensorrt", "10.3.0", None), "fp16")
     file.plan.touch()
-    with pytest.raises(BackendError, match="the tensorrt backend needs pycuda|the GPU cannot be used"):
+    with pytest.raises(AsymformerError, match="running engines needs pycuda|the GPU cannot be used"):
         open_engine(file, model_of())
     assert file.name == "tensorrt 10.3 fp16"
 

@@ -37,6 +37,12 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--workspace", type=int, metavar="MIB", help="scratch memory of the engine (default: what the builder wants)"
     )
     parser.add_argument(
+        "--optimization-level",
+        type=int,
+        choices=range(6),
+        help="how long to look for fast kernels, 0 to 5 (default: the builder's own, 3)",
+    )
+    parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="folder of engines (default: ~/.cache/asymformer_ros/engines)"
     )
     parser.add_argument(
@@ -75,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
         report=report,
         workspace_mib=args.workspace,
+        optimization_level=args.optimization_level,
         check=None if engine_obstacle(gpu) else golden_check(model, library),
     )
     with display:

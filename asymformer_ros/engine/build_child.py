@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from asymformer_ros.engine import api
+from asymformer_ros.engine.compiler import compile_plan
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import AsymformerError
@@ -78,7 +79,7 @@ def _build(onnx: Path, path: Path, options: BuildOptions, reporter: Reporter) ->
     library = api.load_library(options.builder)
     start = perf_counter()
     reporter.phase(f"Parsing {onnx.name}", 1)
-    built = api.build(library, onnx, options, reporter)
+    built = compile_plan(library, onnx, options, reporter)
     seconds = perf_counter() - start
     plan = bytes(built.plan)
     path.write_bytes(plan)
@@ -89,7 +90,7 @@ def _build(onnx: Path, path: Path, options: BuildOptions, reporter: Reporter) ->
         "inputs": [asdict(tensor) for tensor in built.inputs],
         "outputs": [asdict(tensor) for tensor in built.outputs],
         "unmatched": built.unmatched,
-        **({} if options.gpu is None else _inspect(library, plan, reporter)),
+        **({} if options.gpu is None else _inspect(library, plan, built.logger, reporter)),
     }
 
 
@@ -115,11 +116,14 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     return ()
 
 
-def _inspect(library: api.Library, plan: bytes, reporter: Reporter) -> dict[str, Any]:
-    """What the engine inspector tells, on the GPU that the plan is made for."""
+def _inspect(library: api.Library, plan: bytes, logger: Any, reporter: Reporter) -> dict[str, Any]:
+    """What the engine inspector tells, on the GPU that the plan is made for: information, without which it serves."""
     reporter.phase("Inspecting the engine", 1)
-    _, text = api.inspect(library, plan, reporter)
-    layers = read_layers(text)
+    try:
+        layers = read_layers(api.inspect_plan(library, plan, logger))
+    except ValueError as error:
+        reporter.log("WARNING", str(error))
+        return {}
     return {"precisions": count_precisions(layers), "fp32_convolutions": fp32_convolutions(layers)}
 
 

@@ -15,14 +15,10 @@ from numpy.typing import NDArray
 
 from asymformer_ros.engine.cuda_graph import CudaGraph
 from asymformer_ros.errors import BackendError
+from asymformer_ros.optional import importing
 
-try:
+with importing("pycuda", "running engines"):
     import pycuda.driver as cuda
-except ImportError as error:
-    raise BackendError(
-        f"the tensorrt backend needs pycuda, which cannot be imported here ({error}): install it with "
-        "`pip install pycuda` (it compiles: CUDA's own folder with nvcc must come first in PATH)"
-    ) from error
 
 _NON_BLOCKING = 1  # CUstream_flags: the stream does not wait for the default stream
 

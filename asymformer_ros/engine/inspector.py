@@ -6,8 +6,6 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from asymformer_ros.errors import BackendError
-
 UNKNOWN = "unknown"
 _PRECISIONS = (
     ("fp16", ("FP16", "HALF")),
@@ -44,14 +42,15 @@ class LayerPrecision:
 def read_layers(text: str) -> tuple[LayerPrecision, ...]:
     """Layers of the inspector's JSON for a whole engine.
 
-    Where an engine was built without details the layers are bare names, and their precisions unknown.
-    Raises BackendError where the text is no such JSON.
+    Where an engine was built without details the layers are bare names, and their precisions unknown. TensorRT puts
+    control characters between the entries of a fused layer's metadata, which JSON itself forbids.
+    Raises ValueError, which says what is wrong, where the text is no such JSON.
     """
     try:
-        layers = json.loads(text)["Layers"]
+        layers = json.loads(text, strict=False)["Layers"]
         return tuple(_layer(entry) for entry in layers)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BackendError(f"the engine inspector's answer cannot be read ({error}): report it") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the engine inspector's answer cannot be read ({error})") from error
 
 
 def count_precisions(layers: tuple[LayerPrecision, ...]) -> dict[str, int]:

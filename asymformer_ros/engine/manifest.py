@@ -54,8 +54,8 @@ class EngineManifest:
     """Everything about one engine.
 
     served_precision: what was built in the end, where the asked-for precision could not be built or failed its
-    verification. workspace_mib: that it was built with, None for the builder's own choice: a record, nothing that the
-    engine depends on.
+    verification. workspace_mib, optimization_level: that it was built with, None for the builder's own choice: records,
+    nothing that the engine depends on.
     plan_bytes, plan_sha256: size and hash of the plan's file. build_seconds: of the builder alone. precisions: number
     of layers by precision as the engine inspector tells, None where there was no GPU to ask.
     verification: None where there was no GPU to run it.
@@ -71,6 +71,7 @@ class EngineManifest:
     verification: Verification | None = None
     notes: tuple[str, ...] = field(default=())
     workspace_mib: int | None = None
+    optimization_level: int | None = None
 
     def to_json(self) -> str:
         """JSON text, for `from_json`."""

@@ -16,6 +16,9 @@ BUILDERS = ("tensorrt", "tensorrt_rtx")
 PRECISIONS = ("fp16", "mixed", "fp32")
 """From the fastest to the safest: the order in which a build tries them."""
 
+OPTIMIZATION_LEVELS = range(6)
+"""From a quick build to the longest search for fast kernels; TensorRT's own choice is 3."""
+
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -23,7 +26,8 @@ class BuildOptions:
 
     workspace_mib: scratch memory that the engine may use, in MiB; None leaves it to the builder. pinned: names of ONNX
     nodes that stay in FP32, for builders that choose the precision themselves. timing_cache: file of kernel timings to
-    read and renew, or None. gpu: that the engine is for; None where there is none.
+    read and renew, or None. gpu: that the engine is for; None where there is none. optimization_level: how long the
+    builder looks for the fastest kernels, one of OPTIMIZATION_LEVELS; None leaves it to the builder.
     """
 
     builder: str = "tensorrt"
@@ -32,6 +36,7 @@ class BuildOptions:
     pinned: tuple[str, ...] = ()
     timing_cache: Path | None = None
     gpu: GpuInfo | None = None
+    optimization_level: int | None = None
 
     def __post_init__(self) -> None:
         if self.builder not in BUILDERS:
@@ -40,6 +45,11 @@ class BuildOptions:
             raise ConfigurationError(f"precision is '{self.precision}': expected one of {', '.join(PRECISIONS)}")
         if self.workspace_mib is not None and self.workspace_mib < 1:
             raise ConfigurationError(f"workspace is {self.workspace_mib} MiB: expected at least 1")
+        if self.optimization_level is not None and self.optimization_level not in OPTIMIZATION_LEVELS:
+            raise ConfigurationError(
+                f"optimization level is {self.optimization_level}: expected {OPTIMIZATION_LEVELS[0]} to "
+                f"{OPTIMIZATION_LEVELS[-1]}"
+            )
 
     def to_json(self) -> dict[str, object]:
         """JSON-ready dictionary, for `from_json`."""
@@ -50,6 +60,7 @@ class BuildOptions:
             "pinned": list(self.pinned),
             "timing_cache": str(self.timing_cache) if self.timing_cache else None,
             "gpu": asdict(self.gpu) if self.gpu else None,
+            "optimization_level": self.optimization_level,
         }
 
     @staticmethod
@@ -63,4 +74,5 @@ class BuildOptions:
             pinned=tuple(data["pinned"]),
             timing_cache=Path(cache) if cache else None,
             gpu=GpuInfo.from_json(gpu) if gpu else None,
+            optimization_level=data["optimization_level"],
         )

@@ -14,14 +14,14 @@ from tempfile import TemporaryDirectory
 
 from asymformer_ros.engine.api import Library, installed_builders, load_library
 from asymformer_ros.engine.build import BuildResult, GraphFiles, build_plan
-from asymformer_ros.engine.cache import Engine, EngineCache, sweep
+from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep
 from asymformer_ros.engine.context import BuildContext, BuildEndedError
 from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.engine.golden import GoldenCheck
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, file_sha256
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.verify import Verification
-from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.errors import BackendError, ConfigurationError, DependencyError
 from asymformer_ros.models.model import Model
 from asymformer_ros.onnx_graph.report import PrecisionReport
 
@@ -34,7 +34,8 @@ _NOTED_WARNINGS = 20
 class EngineRequest:
     """An engine that is wanted. Raises ConfigurationError where model, precision and report do not belong together.
 
-    precision: to try first. report: the layers that "mixed" keeps in FP32. workspace_mib: see BuildOptions.
+    precision: to try first. report: the layers that "mixed" keeps in FP32. workspace_mib, optimization_level: see
+    BuildOptions.
     check: None builds without verifying; such an engine is built again as soon as it can be verified. only: whether
     no other precision is tried.
     """
@@ -45,12 +46,16 @@ class EngineRequest:
     precision: str = "fp16"
     report: PrecisionReport | None = None
     workspace_mib: int | None = None
+    optimization_level: int | None = None
     check: GoldenCheck | None = None
     only: bool = False
 
     def __post_init__(self) -> None:
         model, report = self.model, self.report
-        BuildOptions(self.library.name, self.precision, self.workspace_mib)  # refuses what makes no sense
+        level = self.optimization_level
+        BuildOptions(
+            self.library.name, self.precision, self.workspace_mib, optimization_level=level
+        )  # refuses nonsense
         if model.precision != "fp32":
             raise ConfigurationError(
                 f"{model.path} is in {model.precision} precision already: give the bundle, or its export in fp32, and "
@@ -111,7 +116,7 @@ def choose_builder(choice: str, gpu: GpuInfo | NoGpu) -> Library:
     for name in installed_builders():
         try:
             return _load_builder(name, gpu)
-        except BackendError as error:
+        except (BackendError, DependencyError) as error:
             _log.info("not with %s: %s", name, error)
             reasons.append(str(error))
     found = "; ".join(reasons) or f"no TensorRT is installed, {gpu}"
@@ -136,12 +141,11 @@ def provide_engine(cache: EngineCache, request: EngineRequest, context: BuildCon
     Raises BackendError where it cannot be built or trusted, or the build is cancelled, ConfigurationError where the
     cache cannot be written.
     """
-    identity, verified = request.identity, request.check is not None
-    found = cache.find(identity, verified=verified)
+    found = _find(cache, request)
     if isinstance(found, Engine):
         return found
-    with cache.locked(identity, context) as slot:
-        found = cache.find(identity, verified=verified)  # again: another process may have built it meanwhile
+    with cache.locked(request.identity, context) as slot:
+        found = _find(cache, request)  # again: another process may have built it meanwhile
         if isinstance(found, Engine):
             _log.info("another process has built the engine: using it")
             return found
@@ -154,6 +158,15 @@ def provide_engine(cache: EngineCache, request: EngineRequest, context: BuildCon
             timings = cache.folder / f"timings-{request.library.name}-{request.library.version}.bin"
             made = _attempt(request, _Workshop(graphs, plan, timings), context)
             return cache.store(slot, plan, _manifest(request, plan, made))
+
+
+def _find(cache: EngineCache, request: EngineRequest) -> Engine | Stale:
+    """Any optimization level will do for a request that names none."""
+    found, level = cache.find(request.identity, verified=request.check is not None), request.optimization_level
+    if isinstance(found, Engine) and level is not None and level != found.manifest.optimization_level:
+        built = found.manifest.optimization_level
+        return Stale((f"it was built with optimization level {'default' if built is None else built}, not {level}",))
+    return found
 
 
 @contextmanager
@@ -221,6 +234,7 @@ def _build(request: EngineRequest, precision: str, workshop: _Workshop, context:
         builder=library.name,
         precision=precision,
         workspace_mib=request.workspace_mib,
+        optimization_level=request.optimization_level,
         pinned=pinned,
         timing_cache=workshop.timings,
         gpu=request.gpu,
@@ -248,5 +262,6 @@ def _manifest(request: EngineRequest, plan: Path, made: _Made) -> EngineManifest
         precisions=built.precisions,
         verification=made.verification,
         workspace_mib=request.workspace_mib,
+        optimization_level=request.optimization_level,
         notes=(*made.notes, *unmatched, *built.warnings[:_NOTED_WARNINGS]),
     )

@@ -5,13 +5,17 @@ Variables are named after their TensorRT class, as in `api.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from asymformer_ros.engine.api import Library, TensorInfo, dtype_name, make_logger
+from asymformer_ros.engine.api import Library, TensorInfo, dtype_name, make_logger, starting
 from asymformer_ros.errors import BackendError
+from asymformer_ros.files import write_atomically
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,53 +31,115 @@ class EngineFile:
         """E.g. "tensorrt 10.3 fp16"."""
         return f"{self.library.name} {'.'.join(self.library.version.split('.')[:2])} {self.precision}"
 
+    @property
+    def kernels(self) -> Path:
+        """Where TensorRT-RTX keeps the kernels that it compiles at an opening; others have them in the plan."""
+        return self.plan.with_name("kernels.bin")
 
-class LoadedEngine:
-    """See `Engine` in engine/session.py. The GPU's context must be current."""
 
-    def __init__(self, library: Library, plan: bytes, log: Callable[[str], None]) -> None:
-        """Raises BackendError where the plan cannot be loaded: of another version or GPU, or damaged."""
+class SharedRuntime:
+    """What loads a library's engines, and the words of its last error."""
+
+    def __init__(self, library: Library) -> None:
+        """Raises BackendError where the library cannot start."""
         trt = library.trt
-        self._name = f"{library.name} {library.version}"
-        self._words = _Words(log)
-        runtime = trt.Runtime(make_logger(trt, self._words))
-        engine = runtime.deserialize_cuda_engine(plan)
-        if engine is None:
-            raise BackendError(f"{self._name} cannot load the engine{self._words.reason()}: build it again")
-        context = engine.create_execution_context()
-        if context is None:
-            raise BackendError(f"{self._name} cannot get the engine ready{self._words.reason()}: enough GPU memory?")
-        self._runtime, self._engine, self._context = runtime, engine, context
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
-        self.inputs = tuple(_describe(engine, name) for name in names if is_input[name])
-        self.outputs = tuple(_describe(engine, name) for name in names if not is_input[name])
+        self._words = _Words()
+        with starting(library):
+            self._runtime = trt.Runtime(make_logger(trt, self._words))
+
+    def load(self, plan: bytes) -> Any:
+        """An ICudaEngine, None where the plan cannot be loaded."""
+        self._words.take()
+        runtime = self._runtime
+        return runtime.deserialize_cuda_engine(plan)
+
+    def reason(self) -> str:
+        """The last error, in brackets; "" where there was none since it was asked for."""
+        words = self._words.take()
+        return f" ({words})" if words else ""
+
+
+@cache
+def shared_runtime(library: Library) -> SharedRuntime:
+    """The one runtime of this process: while one is made, no other Python thread runs. Raises BackendError."""
+    return SharedRuntime(library)
+
+
+class TensorRtEngine:
+    """See `LoadedEngine` in engine/session.py. The GPU's context must be current.
+
+    No frame that an error travels with holds an object of TensorRT: they end in `close`, while the context is there.
+    """
+
+    def __init__(self, library: Library, plan: bytes, kernels: Path | None = None) -> None:
+        """kernels: see EngineFile. Raises BackendError where the plan cannot be loaded: of another version or GPU, or
+        damaged, or where there is too little memory.
+        """
+        self._name, self._kernels = f"{library.name} {library.version}", kernels
+        self._shared = shared_runtime(library)
+        self._engine: Any = None
+        self._context: Any = None
+        self._compiled: Any = None
+        self.inputs: tuple[TensorInfo, ...] = ()
+        self.outputs: tuple[TensorInfo, ...] = ()
+        try:
+            self._open(library, plan)
+        except BaseException:
+            self.close()
+            raise
 
     def bind(self, name: str, address: int) -> None:
-        """See Engine."""
+        """See LoadedEngine."""
         context = self._context
         if not context.set_tensor_address(name, address):
-            raise BackendError(f"{self._name} refuses the address of {name}{self._words.reason()}")
+            raise BackendError(f"{self._name} refuses the address of {name}{self._shared.reason()}")
 
     def enqueue(self, stream: int) -> None:
-        """See Engine."""
+        """See LoadedEngine."""
         context = self._context
         if not context.execute_async_v3(stream):
-            raise BackendError(f"{self._name} cannot run the engine{self._words.reason()}")
+            raise BackendError(f"{self._name} cannot run the engine{self._shared.reason()}")
 
     def why_not_captured(self, stream: int) -> str:
-        """See Engine. TensorRT-RTX alone can tell beforehand."""
+        """See LoadedEngine. TensorRT-RTX alone can tell beforehand."""
         context = self._context
         if hasattr(context, "is_stream_capturable") and not context.is_stream_capturable(stream):
             return f"{self._name} compiles some of the engine while it runs"
         return ""
 
+    def keep_compiled(self) -> None:
+        """See LoadedEngine. A file that cannot be written only makes the next opening slower."""
+        runtime_cache = self._compiled
+        if runtime_cache is None or self._kernels is None:
+            return
+        content = bytes(runtime_cache.serialize())
+        try:
+            if not self._kernels.is_file() or self._kernels.read_bytes() != content:
+                write_atomically(self._kernels, content)
+        except OSError as error:
+            _log.info("%s cannot be written (%s): kernels are compiled again next time", self._kernels, error.strerror)
+
+    def close(self) -> None:
+        """See LoadedEngine: the execution context, then the engine, then the hold on the runtime."""
+        self._context = None
+        self._compiled = None
+        self._engine = None
+
+    def _open(self, library: Library, plan: bytes) -> None:
+        self._engine = self._shared.load(plan)
+        if self._engine is None:
+            raise BackendError(f"{self._name} cannot load the engine{self._shared.reason()}: build it again")
+        self._context, self._compiled = _make_context(self._engine, self._kernels)
+        if self._context is None:
+            raise BackendError(f"{self._name} cannot get the engine ready{self._shared.reason()}: enough GPU memory?")
+        self.inputs, self.outputs = _describe(library.trt, self._engine)
+
 
 class _Words:
-    """A Listener that keeps the library's last error, and passes warnings on."""
+    """A Listener that keeps the library's last error, and logs its warnings."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log, self._last = log, ""
+    def __init__(self) -> None:
+        self._last = ""
 
     def phase(self, name: str, steps: int) -> None: ...
 
@@ -86,12 +152,39 @@ class _Words:
         if severity in ("INTERNAL_ERROR", "ERROR"):
             self._last = message.strip()
         elif severity == "WARNING":
-            self._log(message.strip())
+            _log.info("TensorRT: %s", message.strip())
 
-    def reason(self) -> str:
-        """The last error, in brackets."""
-        return f" ({self._last})" if self._last else ""
+    def take(self) -> str:
+        """The last error; from then on there is none."""
+        last, self._last = self._last, ""
+        return last
 
 
-def _describe(engine: Any, name: str) -> TensorInfo:
-    return TensorInfo(name, tuple(engine.get_tensor_shape(name)), dtype_name(engine.get_tensor_dtype(name)))
+def _make_context(engine: Any, kernels: Path | None) -> tuple[Any, Any]:
+    """An execution context, None where there can be none, and the IRuntimeCache that it fills where there is one."""
+    runtime_config: Any = engine.create_runtime_config() if hasattr(engine, "create_runtime_config") else None
+    if not (hasattr(runtime_config, "create_runtime_cache") and hasattr(runtime_config, "set_runtime_cache")):
+        return engine.create_execution_context(), None
+    runtime_cache = runtime_config.create_runtime_cache()
+    _read_compiled(runtime_cache, kernels)
+    runtime_config.set_runtime_cache(runtime_cache)
+    return engine.create_execution_context(runtime_config), runtime_cache
+
+
+def _read_compiled(runtime_cache: Any, kernels: Path | None) -> None:
+    try:
+        if kernels is not None and kernels.is_file() and not runtime_cache.deserialize(kernels.read_bytes()):
+            _log.info("%s is of another GPU, driver or TensorRT-RTX: kernels are compiled again", kernels)
+    except OSError as error:
+        _log.info("%s cannot be read (%s): kernels are compiled again", kernels, error.strerror)
+
+
+def _describe(trt: Any, engine: Any) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    tensors = {
+        name: TensorInfo(name, tuple(engine.get_tensor_shape(name)), dtype_name(engine.get_tensor_dtype(name)))
+        for name in names
+    }
+    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    return tuple(tensors[name] for name in inputs), tuple(tensors[name] for name in names if name not in inputs)

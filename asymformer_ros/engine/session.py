@@ -5,6 +5,7 @@ The library that runs the engine and the one that moves memory stand behind two 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from asymformer_ros.engine.api import TensorInfo
 from asymformer_ros.errors import BackendError
+
+_log = logging.getLogger(__name__)
 
 _ALIGNMENT = 256  # bytes, what cudaMalloc itself gives and TensorRT asks for
 _TYPES = {"UINT8": np.uint8, "FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32}
@@ -55,8 +58,8 @@ class Gpu(Protocol):
         """Free all memory, recordings and the stream. Idempotent; not while the context is entered."""
 
 
-class Engine(Protocol):
-    """A loaded engine with its execution context."""
+class LoadedEngine(Protocol):
+    """An engine that is on the GPU, with its execution context. All but its making and closing come in between."""
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]: ...
@@ -73,6 +76,12 @@ class Engine(Protocol):
     def why_not_captured(self, stream: int) -> str:
         """The reason for which a run cannot be recorded, "" where it can."""
 
+    def keep_compiled(self) -> None:
+        """Keep for the next opening what the first run has compiled, where it has. Never raises."""
+
+    def close(self) -> None:
+        """Give back all that it has on the GPU, whoever still holds it. Idempotent; nothing else works afterwards."""
+
 
 @dataclass(frozen=True)
 class _Block:
@@ -83,7 +92,7 @@ class _Block:
     views: Mapping[str, NDArray[Any]]
 
     @staticmethod
-    def of(gpu: Gpu, engine: Engine, tensors: Sequence[TensorInfo]) -> _Block:
+    def of(gpu: Gpu, engine: LoadedEngine, tensors: Sequence[TensorInfo]) -> _Block:
         offsets, size = _layout(tensors)
         host, address = gpu.pinned(size), gpu.allocate(size)
         host[:] = 0
@@ -99,15 +108,13 @@ _NOTHING = _Block(np.zeros(0, np.uint8), 0, {})
 
 
 class GpuSession:
-    """See `Session` in backends/tensorrt.py. Every method is called by the thread that opened it."""
+    """See `Session` in inference/tensorrt.py. Every method is called by the thread that opened it."""
 
-    def __init__(
-        self, gpu: Gpu, load: Callable[[], Engine], log: Callable[[str], None], *, use_graph: bool = True
-    ) -> None:
-        """load: called with the context entered. log: told why there is no CUDA graph. Raises BackendError."""
-        self._gpu, self._log = gpu, log
+    def __init__(self, gpu: Gpu, load: Callable[[], LoadedEngine], *, use_graph: bool = True) -> None:
+        """load: called with the context entered. use_graph: False launches each step by itself. Raises BackendError."""
+        self._gpu = gpu
         self._failures: tuple[type[Exception], ...] = (BackendError, *gpu.errors)
-        self._engine: Engine | None = None
+        self._engine: LoadedEngine | None = None
         self._in = self._out = _NOTHING
         self._launch: Callable[[], None] = self._refuse
         self._finished = False
@@ -133,7 +140,7 @@ class GpuSession:
             self._gpu.synchronise()
 
     def close(self) -> None:
-        """Free the engine, then its memory, then the context. Idempotent; failures are logged."""
+        """Free the engine while its context is there, then memory and context. Idempotent; failures are logged."""
         if self._finished:
             return
         self._finished, self._launch = True, self._refuse
@@ -141,24 +148,27 @@ class GpuSession:
         try:
             self._free()
         except self._failures as error:
-            self._log(f"the GPU's memory may not be free: {error}")
+            _log.warning("the GPU's memory may not be free: %s", error)
 
     def _free(self) -> None:
         try:
             with self._gpu.current():
-                self._engine = None
+                engine, self._engine = self._engine, None
+                if engine is not None:
+                    engine.close()
         finally:
             self._gpu.close()
 
-    def _open(self, engine: Engine, use_graph: bool) -> None:
+    def _open(self, engine: LoadedEngine, use_graph: bool) -> None:
         self._engine = engine
         self._in = _Block.of(self._gpu, engine, engine.inputs)
         self._out = _Block.of(self._gpu, engine, engine.outputs)
         self._try(self._enqueue)  # before a capture: an engine's first run allocates
+        engine.keep_compiled()
         if use_graph and not self._open_graph(engine):
             self._try(self._enqueue)
 
-    def _open_graph(self, engine: Engine) -> bool:
+    def _open_graph(self, engine: LoadedEngine) -> bool:
         try:
             reason = engine.why_not_captured(self._gpu.stream)
             if not reason:
@@ -166,7 +176,7 @@ class GpuSession:
                 return True
         except self._failures as error:
             reason = str(error)
-        self._log(f"no CUDA graph, each step is launched by itself: {reason}")
+        _log.warning("no CUDA graph, each step is launched by itself: %s", reason)
         return False
 
     def _try(self, launch: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.engine.runtime import EngineFile, LoadedEngine
+from asymformer_ros.engine.runtime import EngineFile, TensorRtEngine
 from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import depth_bytes
@@ -146,7 +146,7 @@ def open_engine(file: EngineFile, model: Model, *, use_graph: bool = True) -> Te
 
     def connect() -> GpuSession:
         gpu = PycudaGpu()
-        return GpuSession(gpu, lambda: LoadedEngine(file.library, plan, _log.info), _log.info, use_graph=use_graph)
+        return GpuSession(gpu, lambda: TensorRtEngine(file.library, plan, file.kernels), use_graph=use_graph)
 
     return TensorRtBackend(model, file.name, connect)
 
