@@ -1,7 +1,8 @@
-"""Everything that only a GPU can show, in under ten minutes: tests, engines, speed. `scripts/gpu_check` starts it.
+"""Everything that only a GPU can show, in the order of docs/gpu.md. `scripts/gpu_check` starts it.
 
-Each part is a process of its own with a time limit: one that fails or hangs does not end the others. A part that cannot
-run is recorded with its reason.
+Each part is a process of its own: one that fails or crashes does not end the others. What a part has found is kept in a
+folder, with the engines and the kernel timings: a run that was stopped, by its limit, by Ctrl-C or by a power cut, goes
+on where it was when it is started again.
 """
 
 from __future__ import annotations
@@ -10,108 +11,121 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from gpu_libraries import environment_for
+from gpu_report import markdown
+
 from asymformer_ros import __version__
-from asymformer_ros.engine.driver import NoGpu, probe_gpu
+from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
+from asymformer_ros.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
-TOTAL = 580.0  # seconds
-LIMITS = {
-    "torch_fp32": 60,
-    "torch_fp16": 60,
-    "torch_graph": 60,
-    "precision": 90,
-    "tensorrt_fp16": 200,
-    "tensorrt_mixed": 200,
-    "torch_compile": 120,
-    "tests": 300,
-}
-"""The parts in their order, and the seconds that each may take where the total allows."""
+DEMO = "demo"
+QUESTIONS = (
+    "build",
+    "types",
+    "pins_obey",
+    "pins_prefer",
+    "pins_none",
+    "profile",
+    "against",
+    "tf32_on",
+    "tf32_off",
+    "tests",
+    "swap",
+    "second_build",
+)
+"""Parts about the demo model, in the order in which their answers change the code."""
 
-TITLES = {
-    "torch_fp32": "PyTorch eager, FP32",
-    "torch_fp16": "PyTorch eager, FP16",
-    "torch_compile": "PyTorch, torch.compile, FP16",
-    "torch_graph": "PyTorch, CUDA graph, FP16",
-    "tensorrt_fp16": "TensorRT, FP16",
-    "tensorrt_mixed": "TensorRT, mixed",
-}
-"""Rows of the speed table."""
+SPEEDS = ("torch_fp32", "torch_fp16", "torch_graph", "precision", "tensorrt_fp16", "tensorrt_mixed", "torch_compile")
+"""Parts about the model whose speed is asked for. torch_fp32 leaves the labels that the others are compared with."""
 
 PACKAGES = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "onnx", "onnxruntime", "numpy")
 
-PRELOAD = """
-import ctypes, glob, os, sys
-sys.setdlopenflags(os.RTLD_LAZY | os.RTLD_GLOBAL)
-dlopen = ctypes.CDLL(None).dlopen  # ctypes' own way resolves every symbol at once
-dlopen.restype, waiting = ctypes.c_void_p, sorted(glob.glob({folder!r} + "/**/lib*.so*", recursive=True))
-for _ in range(len(waiting)):  # one that needs another comes in after it
-    waiting = [path for path in waiting if not dlopen(os.fsencode(path), os.RTLD_LAZY | os.RTLD_GLOBAL)]
-try:
-    import tensorrt
-except ImportError:
-    tensorrt = None
-if tensorrt is not None and hasattr(tensorrt, "TacticSource") and tensorrt.__version__.startswith("8."):
-    make, sources = tensorrt.Builder.create_builder_config, tensorrt.TacticSource
-    def limited(self):
-        config = make(self)
-        config.set_tactic_sources(
-            1 << int(sources.EDGE_MASK_CONVOLUTIONS) | 1 << int(sources.JIT_CONVOLUTIONS)
-        )
-        return config
-    tensorrt.Builder.create_builder_config = limited
-"""
-"""A `sitecustomize` that brings TensorRT in from a folder, before all else, and without cuBLAS and cuDNN."""
-
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run every part, write the results; returns 1 where there is no GPU or a part of PyTorch or TensorRT failed."""
+    """Run what no run before has done; returns 0 where every part has run, 1 where one failed or there was no time."""
     args = _parser().parse_args(arguments)
     gpu = probe_gpu()
     if isinstance(gpu, NoGpu):
         print(f"nothing to check, and nothing written: {gpu.reason}", file=sys.stderr)
         return 1
-    results: dict[str, Any] = {
-        "gpu": gpu.name,
-        "compute_capability": gpu.capability,
-        "driver_cuda": ".".join(map(str, gpu.cuda)),
-        "package_version": __version__,
-        "python": sys.version.split()[0],
-        "versions": _versions(),
-        "model": args.model,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "parts": {},
-    }
-    with tempfile.TemporaryDirectory(prefix="gpu_check_") as folder:
-        environment = _environment(args.libraries, Path(folder))
-        end = monotonic() + TOTAL
-        for part, limit in LIMITS.items():
+    check = Check(args, gpu)
+    end = monotonic() + args.minutes * 60 if args.minutes else None
+    try:
+        for part in check.open_parts():
             print(f"{part} ...", flush=True)
-            allowed = min(float(limit), end - monotonic())
-            results["parts"][part] = answer = run_part(_command(part, args.model, folder), environment, allowed)
+            answer = check.run(part, None if end is None else end - monotonic())
             print(f"  {_line(answer)}", flush=True)
-            write(results, args.output)  # whatever happens next
-    return int(any("reason" in answer for answer in results["parts"].values()))
+    except KeyboardInterrupt:
+        print("stopped: start it again to go on", file=sys.stderr)
+        return 1
+    return int(any("reason" in answer for answer in check.results["parts"].values()))
 
 
-def run_part(command: list[str], environment: dict[str, str], limit: float) -> dict[str, Any]:
-    """The JSON in the last line of a command's output, or why there is none."""
-    if limit <= 0:
-        return {"reason": f"no time is left of {TOTAL:.0f} s"}
+class Check:
+    """One GPU's results, and the folder in which they grow."""
+
+    def __init__(self, args: argparse.Namespace, gpu: GpuInfo) -> None:
+        self._args, self._name = args, slug(gpu.name)
+        self.folder: Path = (args.folder or _cache() / self._name).resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.results = self._kept(_subject(args, gpu))
+        self._environment = environment_for(args.libraries, self.folder)
+
+    def open_parts(self) -> Iterator[str]:
+        """Parts without an answer, or whose answer is only a reason why there is none."""
+        known = self.results["parts"]
+        for part in (*QUESTIONS, *SPEEDS):
+            if part not in known or "reason" in known[part]:
+                yield part
+
+    def run(self, part: str, seconds: float | None) -> dict[str, Any]:
+        """The answer of a part, which is written down at once."""
+        model = DEMO if part in QUESTIONS else self._args.model
+        answer = run_part(_command(part, model, self.folder, self._args.against), self._environment, seconds)
+        self.results["parts"][part] = answer
+        write_atomically(self.folder / "results.json", json.dumps(self.results).encode())
+        write(self.results, self._args.output)
+        return answer
+
+    def _kept(self, subject: dict[str, Any]) -> dict[str, Any]:
+        """What an earlier run has found out about the same things, nothing where they have changed."""
+        try:
+            kept = json.loads((self.folder / "results.json").read_text())
+        except (OSError, ValueError):
+            kept = {}
+        same = all(kept.get(key) == subject[key] for key in subject if key != "date")
+        parts = dict(kept.get("parts", {})) if same else {}
+        for part in self._asked_again():
+            parts.pop(part, None)
+            shutil.rmtree(self.folder / part, ignore_errors=True)  # what it has built
+        return {**subject, "parts": parts}
+
+    def _asked_again(self) -> Sequence[str]:
+        again: Sequence[str] | None = self._args.again
+        return () if again is None else again or (*QUESTIONS, *SPEEDS)
+
+
+def run_part(command: list[str], environment: dict[str, str], seconds: float | None) -> dict[str, Any]:
+    """The JSON in the last line of a command's output, or why there is none. seconds: None waits for ever."""
+    if seconds is not None and seconds <= 0:
+        return {"reason": "no time is left: start it again to go on"}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=limit, env=environment, cwd=ROOT
+            command, capture_output=True, text=True, errors="replace", timeout=seconds, env=environment, cwd=ROOT
         )
     except subprocess.TimeoutExpired:
-        return {"reason": f"it took longer than {limit:.0f} s"}
+        return {"reason": "the time was over meanwhile: start it again to go on"}
     if "pytest" in command:
         return _tests(done)
     try:
@@ -121,45 +135,32 @@ def run_part(command: list[str], environment: dict[str, str], limit: float) -> d
 
 
 def write(results: dict[str, Any], output: Path) -> None:
-    """`<gpu>.json` and the Markdown table beside it."""
-    output.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^a-z0-9]+", "_", results["gpu"].lower()).strip("_")
-    (output / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
-    (output / f"{name}.md").write_text(markdown(results))
+    """`<gpu>.json`, the Markdown report, and the inspector's own text, which becomes a sample for the tests."""
+    name, parts = slug(results["gpu"]), dict(results["parts"])
+    if "inspected" in parts.get("build", {}):
+        parts["build"] = dict(parts["build"])
+        write_atomically(output / f"{name}.inspector.json", parts["build"].pop("inspected").encode())
+    write_atomically(output / f"{name}.json", (json.dumps({**results, "parts": parts}, indent=1) + "\n").encode())
+    write_atomically(output / f"{name}.md", markdown(results).encode())
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """The speed table, and what could not run."""
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines = [
-        f"# {results['gpu']}",
-        "",
-        f"`{results['model']}`, batch 1, from NumPy frame to NumPy label map, {results['date'][:10]}. Driver for CUDA "
-        f"{results['driver_cuda']}, Python {results['python']}, {versions}.",
-        "",
-        "| runs on | p50 ms | p95 ms | p99 ms | frames/s | GPU memory MiB | labels as FP32 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    parts = results["parts"]
-    lines += [_row(title, parts[part]) for part, title in TITLES.items() if "p50_ms" in parts.get(part, {})]
-    lines += [
-        "",
-        "GPU memory: all that the GPU has in use meanwhile. Labels: share of equal pixels in golden frames.",
-        "",
-    ]
-    lines += [f"* {part}: {answer['reason']}" for part, answer in parts.items() if "reason" in answer]
-    lines += [
-        f"* {part}: must not serve: {answer['refused']}" for part, answer in parts.items() if answer.get("refused")
-    ]
-    lines += [f"* tests: {parts['tests']['summary']}"] if "summary" in parts.get("tests", {}) else []
-    return "\n".join(lines) + "\n"
+def slug(name: str) -> str:
+    """A GPU's name as that of a file."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _row(title: str, answer: dict[str, Any]) -> str:
-    times = " | ".join(f"{answer[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms"))
-    memory, agreement = answer["used_memory_mib"], answer["agreement"]
-    last = f"{'?' if memory is None else f'{memory:.0f}'} | {'?' if agreement is None else f'{agreement:.3%}'}"
-    return f"| {title} | {times} | {answer['fps']:.1f} | {last} |"
+def _subject(args: argparse.Namespace, gpu: GpuInfo) -> dict[str, Any]:
+    """What the results are about: where any of it but the date changes, everything is asked again."""
+    return {
+        "gpu": gpu.name,
+        "compute_capability": gpu.capability,
+        "driver_cuda": ".".join(map(str, gpu.cuda)),
+        "package_version": __version__,
+        "python": sys.version.split()[0],
+        "versions": _versions(),
+        "model": args.model,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 def _line(answer: dict[str, Any]) -> str:
@@ -167,13 +168,14 @@ def _line(answer: dict[str, Any]) -> str:
         return f"not done: {answer['reason']}"
     if "p50_ms" in answer:
         return f"p50 {answer['p50_ms']:.2f} ms, {answer['fps']:.1f} frames/s"
-    return str(answer.get("summary", "done"))
+    return str(answer.get("summary") or answer.get("skipped") or "done")
 
 
-def _command(part: str, model: str, folder: str) -> list[str]:
+def _command(part: str, model: str, folder: Path, against: Path | None) -> list[str]:
     if part == "tests":
         return [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
-    return [sys.executable, str(ROOT / "benchmarks" / "gpu_parts.py"), part, model, folder]
+    extra = [str(against.resolve())] if part == "against" and against else []
+    return [sys.executable, str(ROOT / "benchmarks" / "gpu_parts.py"), part, model, str(folder), *extra]
 
 
 def _tests(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -189,14 +191,9 @@ def _tail(text: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _environment(libraries: Path | None, folder: Path) -> dict[str, str]:
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    if libraries is not None:
-        custom = folder / "custom"
-        custom.mkdir()
-        (custom / "sitecustomize.py").write_text(PRELOAD.format(folder=str(libraries.resolve())))
-        paths = [str(custom), str(libraries.resolve()), *paths]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+def _cache() -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (home if home.is_absolute() else Path.home() / ".cache") / "asymformer_ros" / "gpu_check"
 
 
 def _versions() -> dict[str, str]:
@@ -212,8 +209,16 @@ def _versions() -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gpu_check", description="Check everything that needs an NVIDIA GPU.")
     parser.add_argument(
-        "--model", default="untrained_full", help="bundle or untrained network (default: untrained_full)"
+        "--model", default="untrained_full", help="bundle or untrained network whose speed is asked for"
     )
+    parser.add_argument("--minutes", type=float, default=0, help="stop after so long; 0, the default, has no limit")
+    parser.add_argument(
+        "--again", nargs="*", metavar="PART", help="do these parts again though they are done; all where none is named"
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="keeps answers and engines (default: in ~/.cache/asymformer_ros)"
+    )
+    parser.add_argument("--against", type=Path, metavar="ONNX", help="demo's graph in another form, to compare with")
     parser.add_argument("--libraries", type=Path, metavar="DIR", help="folder with TensorRT's module and libraries")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "benchmarks" / "results", metavar="DIR", help="where results go"

@@ -1,4 +1,4 @@
-"""The parts of `scripts/gpu_check`, each run as a process of its own: `python gpu_parts.py PART MODEL FOLDER`.
+"""The parts of `scripts/gpu_check`, each run as a process of its own: `python gpu_parts.py PART MODEL FOLDER ...`.
 
 The last line that a part prints is its answer as JSON: a result, or {"reason": why it cannot run}.
 """
@@ -24,6 +24,8 @@ from asymformer_ros.errors import AsymformerError
 
 REPORT = "precision.json"
 SAID: list[str] = []
+OTHERS: list[str] = []
+"""Further files that were named."""
 WARM_UP, RUNS, SECONDS = 30, 500, 10.0  # at most so many timed frames, and so much time for them
 
 Infer = Callable[[Any, Any], Any]
@@ -128,31 +130,47 @@ def precision_part(_name: str, model: str, folder: Path) -> dict[str, Any]:
 
 def engine_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     """Build an engine of exactly one precision, measure it whether it may serve or not, and say whether it may."""
-    from asymformer_ros.engine.cache import EngineCache
-    from asymformer_ros.engine.context import BuildContext
-    from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
     from asymformer_ros.engine.runtime import EngineFile
-    from asymformer_ros.inference.selection import golden_check
     from asymformer_ros.inference.tensorrt import open_engine
-    from asymformer_ros.models.model import open_model
     from asymformer_ros.onnx_graph.report import PrecisionReport
 
-    gpu = probe_gpu()
-    library, precision = choose_builder("auto", gpu), name.rpartition("_")[2]
+    precision = name.rpartition("_")[2]
     if precision == "mixed" and not (folder / REPORT).is_file():
         return {"reason": "there is no precision report: that part has failed"}
     report = PrecisionReport.load(folder / REPORT) if precision == "mixed" else None
-    opened = open_model(model)
-    request = EngineRequest(opened, library, gpu, precision, report, only=True)
-    engine = provide_engine(EngineCache(folder / "engines"), request, BuildContext())
-    manifest = engine.manifest
-    backend = open_engine(EngineFile(engine.plan, library, precision), opened)
+    opened, engine = built(model, folder / name, precision, report)
+    backend = open_engine(EngineFile(engine.plan, chosen(), precision), opened)
     result = finish(lambda rgb, depth: backend.infer(rgb, depth).labels, backend.card.input_size, folder, name)
     backend.close()
-    verification = golden_check(opened, library).verify(engine.plan, BuildContext())
+    return {**result, "serves_as": backend.name, **told(opened, engine.plan, engine.manifest)}
+
+
+def chosen() -> Any:
+    """The library that builds here."""
+    from asymformer_ros.engine.provide import choose_builder
+
+    return choose_builder("auto", probe_gpu())
+
+
+def built(model: str, folder: Path, precision: str = "fp16", report: Any = None) -> tuple[Any, Any]:
+    """The model and its engine, which is in the folder from then on. However long it takes: gpu_check has the limit."""
+    from asymformer_ros.engine.cache import EngineCache
+    from asymformer_ros.engine.context import BuildContext
+    from asymformer_ros.engine.provide import EngineRequest, provide_engine
+    from asymformer_ros.models.model import open_model
+
+    opened = open_model(model)
+    request = EngineRequest(opened, chosen(), probe_gpu(), precision, report, only=True)
+    return opened, provide_engine(EngineCache(folder), request, BuildContext(timeout=float("inf")))
+
+
+def told(model: Any, plan: Path, manifest: Any) -> dict[str, Any]:
+    """What is known of an engine, and whether it may serve."""
+    from asymformer_ros.engine.context import BuildContext
+    from asymformer_ros.inference.selection import golden_check
+
+    verification = golden_check(model, chosen()).verify(plan, BuildContext())
     return {
-        **result,
-        "serves_as": backend.name,
         "build_seconds": manifest.build_seconds,
         "plan_mb": manifest.plan_bytes / 1e6,
         "layers": manifest.precisions,
@@ -171,6 +189,7 @@ PARTS = {
     "tensorrt_fp16": engine_part,
     "tensorrt_mixed": engine_part,
 }
+"""The speeds; gpu_questions has the other parts."""
 
 
 class Said(logging.Handler):
@@ -184,13 +203,16 @@ class Said(logging.Handler):
 def main() -> int:
     logging.getLogger("asymformer_ros").addHandler(Said())
     logging.getLogger("asymformer_ros").setLevel(logging.INFO)
-    name, model, folder = sys.argv[1:]
+    from gpu_questions import QUESTIONS  # which uses this module
+
+    name, model, folder, *others = sys.argv[1:]
+    OTHERS.extend(others)
     gpu = probe_gpu()
     if isinstance(gpu, NoGpu):
         answer: dict[str, Any] = {"reason": gpu.reason}
     else:
         try:
-            answer = PARTS[name](name, model, Path(folder))
+            answer = {**PARTS, **QUESTIONS}[name](name, model, Path(folder))
         except (AsymformerError, ImportError, RuntimeError) as error:
             answer = {"reason": f"{type(error).__name__}: {error}"}
     print(json.dumps(answer), flush=True)
@@ -198,4 +220,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import gpu_parts  # not this module again, under another name
+
+    sys.exit(gpu_parts.main())
