@@ -76,7 +76,7 @@ def test_the_fallback_serves_until_the_better_one_is_there(
     workshop: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
     fallback = ConstantBackend("torch", 0)
-    backend = UpgradingBackend(fallback, workshop.make)
+    backend = UpgradingBackend(lambda: fallback, workshop.make)
     wait(lambda: backend.progress == "building 1/2")
     assert (label_of(backend), backend.name) == (0, "torch")
     workshop.orders.release()
@@ -91,7 +91,7 @@ def test_the_fallback_serves_until_the_better_one_is_there(
 def test_a_better_one_that_fails_costs_no_image_is_said_once_and_made_again(
     workshop: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = UpgradingBackend(ConstantBackend("torch", 0), workshop.make, first_retry=0.05)
+    backend = UpgradingBackend(lambda: ConstantBackend("torch", 0), workshop.make, first_retry=0.05)
     workshop.orders.release()
     wait(lambda: label_of(backend) == 1)
     workshop.made[0].fault = "device lost"
@@ -108,7 +108,7 @@ def test_one_that_cannot_be_made_is_said_and_the_fallback_goes_on(caplog: pytest
     def make(context: BuildContext) -> ConstantBackend:
         raise BackendError("no engine can be trusted")
 
-    backend = UpgradingBackend(ConstantBackend("torch", 0), make)
+    backend = UpgradingBackend(lambda: ConstantBackend("torch", 0), make)
     wait(lambda: bool(caplog.messages))
     assert caplog.messages == ["no engine can be trusted: torch goes on serving"]
     assert backend.progress == "none: no engine can be trusted"
@@ -120,16 +120,61 @@ def test_closing_ends_a_build_that_is_under_way_without_a_word(
     workshop: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
     fallback = ConstantBackend("torch", 0)
-    backend = UpgradingBackend(fallback, workshop.make)
+    backend = UpgradingBackend(lambda: fallback, workshop.make)
     wait(lambda: backend.progress == "building 1/2")
     backend.close()
     assert fallback.closed
     assert caplog.messages == []
 
 
+def test_a_fallback_that_is_not_needed_is_closed_and_opened_again_when_it_is(workshop: Workshop) -> None:
+    opened: list[ConstantBackend] = []
+
+    def open_fallback() -> ConstantBackend:
+        opened.append(ConstantBackend("torch", 0))
+        return opened[-1]
+
+    backend = UpgradingBackend(open_fallback, workshop.make, keep=0.1)
+    assert label_of(backend) == 0
+    workshop.orders.release()
+    wait(lambda: label_of(backend) == 1)
+    wait(lambda: label_of(backend) == 1 and opened[0].closed)
+    assert len(opened) == 1
+    workshop.made[0].fault = "device lost"
+    assert (label_of(backend), backend.name, len(opened)) == (0, "torch", 2)
+    backend.close()
+    assert opened[1].closed
+
+
+def test_a_close_that_comes_just_before_the_thread_looks_is_not_overheard(workshop: Workshop) -> None:
+    """The thread that makes engines is held where it has looked for a close, and not yet begun to wait."""
+    backend = UpgradingBackend(lambda: ConstantBackend("torch", 0), workshop.make, first_retry=0.01)
+    workshop.orders.release()
+    wait(lambda: label_of(backend) == 1)
+    workshop.orders.release()  # the next one is there at once, as from a cache: nobody asks for a close meanwhile
+    closing, held = threading.Event(), threading.Event()
+    clear = backend._failed.clear
+
+    def clear_late() -> None:
+        held.set()
+        closing.wait(5)
+        clear()
+
+    backend._failed.clear = clear_late  # type: ignore[method-assign]
+    workshop.made[0].fault = "device lost"
+    assert label_of(backend) == 0
+    assert held.wait(5)
+    closer = threading.Thread(target=backend.close, daemon=True)
+    closer.start()
+    wait(backend._failed.is_set)
+    closing.set()
+    closer.join(5)
+    assert not closer.is_alive()
+
+
 def test_a_fallback_that_fails_too_is_an_error(workshop: Workshop, caplog: pytest.LogCaptureFixture) -> None:
     fallback = ConstantBackend("torch", 0)
-    backend = UpgradingBackend(fallback, workshop.make)
+    backend = UpgradingBackend(lambda: fallback, workshop.make)
     fallback.fault = "out of memory"
     with pytest.raises(BackendError, match="out of memory"):
         label_of(backend)

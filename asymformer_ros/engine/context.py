@@ -38,7 +38,7 @@ class BuildContext:
 
     def report(self, progress: BuildProgress | str) -> None:
         """Say how far the build is."""
-        self.progress = str(progress)
+        self.progress = f"building: {progress}" if isinstance(progress, BuildProgress) else progress
         if self._on_progress is not None and isinstance(progress, BuildProgress):
             self._on_progress(progress)
 

@@ -18,6 +18,7 @@ from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide
 from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.errors import AsymformerError, BackendError, ConfigurationError, DependencyError
 from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
+from asymformer_ros.inference.last_resort import LastResortBackend
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import ModelFiles, model_files
 from asymformer_ros.models.model import Model, open_model
@@ -75,7 +76,7 @@ def open_serving(
     if options.backend == "tensorrt":
         if obstacle:
             raise BackendError(f"backend is 'tensorrt' but no engine can run here: {obstacle}; auto finds what can")
-        return _open_engine(_open_model(name, options), options, gpu, context)
+        return _open_only_engine(name, options, gpu, context)
     if obstacle:
         _log.warning("no TensorRT engine: %s", obstacle)
         return open_backend("auto", name, options.device, options.label_set)
@@ -123,21 +124,26 @@ def _open_upgrading(
     try:
         _check_file(library, name, options.device)
         serve, model = _server(library, options.device), _open_model(name, options, _FORMS[library])
-        fallback = serve(model)
+        return UpgradingBackend(lambda: serve(model), lambda context: _open_engine(model, options, gpu, context))
     except (BackendError, DependencyError) as error:
         _log.warning("nothing serves until the engine is there: %s", error)
-        return _open_engine(_open_model(name, options), options, gpu, context)
-    return UpgradingBackend(fallback, lambda context: _open_engine(model, options, gpu, context))
+        return _open_only_engine(name, options, gpu, context)
 
 
 def _wait_for_engine(
     name: str, options: ServingOptions, gpu: GpuInfo | NoGpu, context: BuildContext
 ) -> InferenceBackend:
     try:
-        return _open_engine(_open_model(name, options), options, gpu, context)
+        return _open_only_engine(name, options, gpu, context)
     except AsymformerError as error:
         _log.warning("no TensorRT engine: %s", error)
         return open_backend("auto", name, options.device, options.label_set)
+
+
+def _open_only_engine(
+    name: str, options: ServingOptions, gpu: GpuInfo | NoGpu, context: BuildContext
+) -> InferenceBackend:
+    return LastResortBackend(_open_engine(_open_model(name, options), options, gpu, context), None)
 
 
 def _open_engine(
@@ -182,7 +188,13 @@ def _server(library: str, device: str) -> Callable[[Model], InferenceBackend]:
         return OnnxRuntimeBackend.open
     from asymformer_ros.inference.torch import TorchBackend
 
-    return lambda model: TorchBackend.open(model, device)
+    def serve(model: Model) -> InferenceBackend:
+        backend = TorchBackend.open(model, device)
+        if backend.device == "cpu":
+            return backend
+        return LastResortBackend(backend, (lambda: TorchBackend.open(model, "cpu")) if device == "auto" else None)
+
+    return serve
 
 
 def _choose(choice: str, files: ModelFiles, device: str) -> str:

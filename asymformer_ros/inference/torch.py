@@ -56,6 +56,11 @@ class TorchBackend:
             _log.warning("%s: the network's answer is not finite in this precision", backend.name)
         raise BackendError(f"model '{model.path}' answers with NaN or infinity on {chosen}: its weights are damaged")
 
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu" or "cuda"."""
+        return self._device.type
+
     def is_finite(self) -> bool:
         """Whether the logits of a plain test frame are all finite. Warms the network up, too."""
         ramp, depth = plain_frame(self.card.input_size)

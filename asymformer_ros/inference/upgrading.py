@@ -19,25 +19,33 @@ _log = logging.getLogger(__name__)
 
 FIRST_RETRY = 10.0
 LONGEST_RETRY = 600.0
+KEEP = 300.0
 
 
 class UpgradingBackend:
-    """Answers with `fallback` at once, and with what `make` returns as soon as that is there.
+    """Answers with a fallback at once, and with what `make` returns as soon as that is there.
 
     The swap is between two images: none waits, none is lost. A better backend that fails is closed, said once, and its
     image is answered by the fallback; it is made again after 10 s, then 40 s, up to 10 minutes. One that cannot be made
-    is said, and not tried again.
+    is said, and not tried again. A fallback that was not needed for KEEP seconds is closed, for it holds much memory,
+    and opened again when it is needed: the images of those seconds come late.
     """
 
     def __init__(
         self,
-        fallback: InferenceBackend,
+        open_fallback: Callable[[], InferenceBackend],
         make: Callable[[BuildContext], InferenceBackend],
         first_retry: float = FIRST_RETRY,
+        keep: float = KEEP,
     ) -> None:
-        self._fallback, self._make = fallback, make
+        """Raises what `open_fallback` raises."""
+        self._open_fallback, self._make, self._keep = open_fallback, make, keep
+        fallback = open_fallback()
+        self.card: ModelCard = fallback.card
+        self._fallback: InferenceBackend | None = fallback
+        self._fallback_name, self._fallback_used = fallback.name, monotonic()
         self._better: InferenceBackend | None = None
-        self._serving = fallback
+        self._serving = fallback.name
         self._retry = self._first_retry = first_retry
         self._context = BuildContext()
         self._failed = threading.Event()
@@ -45,14 +53,9 @@ class UpgradingBackend:
         self._thread.start()
 
     @property
-    def card(self) -> ModelCard:
-        """See InferenceBackend."""
-        return self._fallback.card
-
-    @property
     def name(self) -> str:
         """Of the backend that gave the last answer."""
-        return self._serving.name
+        return self._serving
 
     @property
     def progress(self) -> str:
@@ -65,25 +68,42 @@ class UpgradingBackend:
         if better is not None:
             try:
                 prediction = better.infer(rgb, depth, with_confidence=with_confidence)
-                self._serving = better
+                self._serving = better.name
+                self._drop_fallback()
                 return prediction
             except BackendError as error:
                 self._give_up(better, error)
-        self._serving = self._fallback
-        return self._fallback.infer(rgb, depth, with_confidence=with_confidence)
+        fallback = self._use_fallback()
+        prediction = fallback.infer(rgb, depth, with_confidence=with_confidence)
+        self._serving = fallback.name
+        return prediction
 
     def close(self) -> None:
         """See InferenceBackend. Ends a build that is under way."""
         self._context.cancel()
         self._failed.set()
         self._thread.join()
-        if self._better is not None:
-            self._better.close()
-        self._fallback.close()
+        for backend in (self._better, self._fallback):
+            if backend is not None:
+                backend.close()
+
+    def _use_fallback(self) -> InferenceBackend:
+        self._fallback_used = monotonic()
+        if self._fallback is None:
+            _log.info("opening %s again", self._fallback_name)
+            self._fallback = self._open_fallback()
+        return self._fallback
+
+    def _drop_fallback(self) -> None:
+        fallback = self._fallback
+        if fallback is not None and monotonic() - self._fallback_used > self._keep:
+            self._fallback = None
+            fallback.close()
+            _log.info("%s was not needed for %.0f s: its memory is free", fallback.name, self._keep)
 
     def _give_up(self, better: InferenceBackend, error: BackendError) -> None:
         self._better = None
-        _log.warning("%s: %s serves, the next try is in %.0f s", error, self._fallback.name, self._retry)
+        _log.warning("%s: %s serves, the next try is in %.0f s", error, self._fallback_name, self._retry)
         better.close()
         self._failed.set()
 
@@ -99,7 +119,7 @@ class UpgradingBackend:
                 if not context.cancelled:
                     reason = str(error) if isinstance(error, AsymformerError) else f"{type(error).__name__}: {error}"
                     context.report(f"none: {reason}")
-                    _log.warning("%s: %s goes on serving", reason, self._fallback.name)
+                    _log.warning("%s: %s goes on serving", reason, self._fallback_name)
                 return
             context.report(f"{better.name} serves")
             self._better, started = better, monotonic()

@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.inference.last_resort import GpuLostError
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.upgrading import progress_of
@@ -74,6 +75,8 @@ class FramePath:
     def _accounted(self, camera: Camera) -> Iterator[None]:
         try:
             yield
+        except GpuLostError:
+            raise  # it ends the node
         except Exception as error:
             if self._node.context.ok():  # else a publisher went away beneath the frame: the node is ending
                 camera.health.raised(error)

@@ -37,6 +37,7 @@ class SegmentationNode(LifecycleNode):
     """Subscribes to colour and depth, publishes labels; configure loads the model, activate subscribes."""
 
     def __init__(self) -> None:
+        self._log: _PackageLog | None = None
         super().__init__("segmentation_node")
         self.settings = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -95,7 +96,8 @@ class SegmentationNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """See Node."""
-        self._log.close()
+        if self._log is not None:
+            self._log.close()
         super().destroy_node()
 
     def release(self) -> None:
