@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from asymformer_ros.engine.driver import NoGpu, probe_gpu
+from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.engine.golden import COUNT, golden_frames
 from asymformer_ros.errors import AsymformerError
 
@@ -149,7 +149,14 @@ def chosen() -> Any:
     """The library that builds here."""
     from asymformer_ros.engine.provide import choose_builder
 
-    return choose_builder("auto", probe_gpu())
+    return choose_builder("auto", this_gpu())
+
+
+def this_gpu() -> GpuInfo:
+    """The GPU, without which no part is begun."""
+    gpu = probe_gpu()
+    assert isinstance(gpu, GpuInfo)
+    return gpu
 
 
 def built(model: str, folder: Path, precision: str = "fp16", report: Any = None) -> tuple[Any, Any]:
@@ -160,7 +167,7 @@ def built(model: str, folder: Path, precision: str = "fp16", report: Any = None)
     from asymformer_ros.models.model import open_model
 
     opened = open_model(model)
-    request = EngineRequest(opened, chosen(), probe_gpu(), precision, report, only=True)
+    request = EngineRequest(opened, chosen(), this_gpu(), precision, report, only=True)
     return opened, provide_engine(EngineCache(folder), request, BuildContext(timeout=float("inf")))
 
 

@@ -11,7 +11,7 @@ from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
-from gpu_parts import SAID, chosen, measure, probe_gpu, told, used_memory
+from gpu_parts import SAID, chosen, measure, this_gpu, told, used_memory
 
 
 class Logged:
@@ -68,7 +68,7 @@ def _compile(plan: Path, variant: Variant) -> dict[str, Any]:
     from asymformer_ros.engine.options import BuildOptions
 
     library = chosen()
-    options = BuildOptions(library.name, variant.precision, pinned=variant.pinned, gpu=probe_gpu())
+    options = BuildOptions(library.name, variant.precision, pinned=variant.pinned, gpu=this_gpu())
     with changed(compiler, variant.change):
         start = perf_counter()
         compiled = compiler.compile_plan(library, variant.onnx, options, Logged())

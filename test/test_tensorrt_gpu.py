@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(0)]
 for library in ("torch", "onnx"):
     pytest.importorskip(library, reason=f"building an engine of the untrained network needs {library}")
 
@@ -21,11 +22,13 @@ from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.golden import golden_frames
 from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
 from asymformer_ros.engine.runtime import EngineFile
+from asymformer_ros.engine.verify import MIN_AGREEMENT
+from asymformer_ros.errors import BackendError
 from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
 from asymformer_ros.models.model import open_model
 
-MODEL = "untrained"
+MODEL = "demo"
 
 Open = Callable[..., TensorRtBackend]
 
@@ -42,15 +45,15 @@ def library() -> Library:
 
 @pytest.fixture(scope="module")
 def opener(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Open:
-    folder = tmp_path_factory.mktemp("engines")
-
+    kept = os.environ.get("ASYMFORMER_TEST_ENGINES")  # of gpu_check: a second run builds nothing again
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("engines")
     models, gpu = {batch: open_model(MODEL, batch=batch) for batch in (1, 2)}, probe_gpu()
     assert not isinstance(gpu, NoGpu)
 
     @cache
     def plan(precision: str, batch: int) -> Path:
         request = EngineRequest(models[batch], library, gpu, precision, only=True)
-        return provide_engine(EngineCache(folder), request, BuildContext()).plan
+        return provide_engine(EngineCache(folder), request, BuildContext(timeout=float("inf"))).plan
 
     def open_(precision: str = "fp16", batch: int = 1, use_graph: bool = True) -> TensorRtBackend:
         file = EngineFile(plan(precision, batch), library, precision)
@@ -66,11 +69,11 @@ def frames() -> tuple[np.ndarray, np.ndarray]:
     return np.stack([rgb for rgb, _ in pairs]), np.stack([depth for _, depth in pairs])
 
 
-@pytest.mark.parametrize(("precision", "expected"), [("fp32", 0.999), ("fp16", 0.98)])
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", 0.999), ("fp16", MIN_AGREEMENT)])
 def test_an_engine_agrees_with_fp32_on_the_cpu(
     opener: Open, frames: tuple[np.ndarray, np.ndarray], precision: str, expected: float
 ) -> None:
-    """The network is untrained, its classes are close together: a trained one must reach MIN_AGREEMENT."""
+    """FP32 does so only without TF32, which has no more digits than FP16: with it 99.70 % were simulated."""
     reference = open_backend("torch", MODEL, "cpu").infer(*frames, with_confidence=True)
     backend = opener(precision)
     found = backend.infer(*frames, with_confidence=True)
@@ -115,6 +118,26 @@ def test_it_serves_beside_pytorch_on_the_same_gpu(opener: Open, frames: tuple[np
     backend.close()
     torch_backend.infer(*frames)  # the context that both use is still there
     torch_backend.close()
+
+
+def test_an_opening_that_runs_out_of_memory_leaves_the_gpu_as_it_was(
+    opener: Open, frames: tuple[np.ndarray, np.ndarray]
+) -> None:
+    import torch
+
+    opener().close()  # builds it, and loads what every opening needs
+    before, _ = torch.cuda.mem_get_info()
+    hog = torch.empty(max(before - (16 << 20), 1), dtype=torch.uint8, device="cuda")
+    for _ in range(3):
+        with pytest.raises(BackendError):
+            opener()
+    del hog
+    torch.cuda.empty_cache()
+    after, _ = torch.cuda.mem_get_info()
+    assert before - after < 64 << 20
+    backend = opener()
+    backend.infer(frames[0][0], frames[1][0])
+    backend.close()
 
 
 def test_a_thousand_openings_leave_nothing_behind(opener: Open, frames: tuple[np.ndarray, np.ndarray]) -> None:
