@@ -13,7 +13,7 @@ from typing import Any
 
 from tensorrt_names import has_name, versions_with
 
-from asymformer_ros.engine.api import Library
+from asymformer_ros.engine.api import TensorRt
 from asymformer_ros.engine.compiler import CompiledPlan, compile_plan
 from asymformer_ros.engine.options import BuildOptions
 
@@ -269,7 +269,7 @@ class Heard:
 
 
 def build(trt: FakeTensorRt, options: BuildOptions, heard: Heard | None = None) -> CompiledPlan:
-    library = Library(options.builder, trt.__version__, trt)
+    library = TensorRt(options.builder, trt.__version__, trt)
     return compile_plan(library, Path("model.onnx"), options, heard or Heard())
 
 

@@ -77,7 +77,7 @@ class _Module:
 def test_precision_comes_from_the_graph_where_weak_typing_is_deprecated_or_gone(
     version: str, weak: bool, in_graph: bool
 ) -> None:
-    assert api.Library("tensorrt", version, _Module(weak=weak)).precision_in_graph is in_graph
+    assert api.TensorRt("tensorrt", version, _Module(weak=weak)).precision_in_graph is in_graph
 
 
 def test_a_library_that_is_not_there_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_tensorrt_rtx_builds_engines_that_a_cuda_graph_can_hold() -> None:
 def test_a_parser_that_lacks_an_operator_is_to_blame_and_not_the_file(tmp_path: Path) -> None:
     trt = FakeTensorRt("10.3.0", FLOAT_LAYERS)
     trt.parses = False
-    library = api.Library("tensorrt", "10.3.0", trt)
+    library = api.TensorRt("tensorrt", "10.3.0", trt)
     with pytest.raises(BackendError, match=r"10.3.0 cannot parse .*No importer.* though it is valid ONNX: use a newer"):
         compiler.compile_plan(library, write_tiny(tmp_path / "tiny.onnx"), BuildOptions(precision="fp32"), Heard())
     damaged = tmp_path / "damaged.onnx"

@@ -9,7 +9,7 @@ import pytest
 from fake_tensorrt import FakeTensorRt
 
 from asymformer_ros.engine import build_child
-from asymformer_ros.engine.api import Library
+from asymformer_ros.engine.api import TensorRt
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
 
 INSPECTED = """{"Layers": [
@@ -59,7 +59,7 @@ def inspect_with(answer: str) -> tuple[dict[str, object], list[dict[str, object]
     """What the build's child makes of an inspector's answer, and what it reports meanwhile."""
     trt, stream = FakeTensorRt("8.6.1", []), io.StringIO()
     trt.inspected = answer
-    library = Library("tensorrt", "8.6.1", trt)
+    library = TensorRt("tensorrt", "8.6.1", trt)
     told = build_child._inspect(library, b"plan", None, build_child.Reporter(stream))
     return told, [json.loads(line) for line in stream.getvalue().splitlines()]
 

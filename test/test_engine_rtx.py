@@ -12,7 +12,7 @@ from engine_models import write_tiny
 from fake_tensorrt import Heard
 
 from asymformer_ros.engine import compiler
-from asymformer_ros.engine.api import Library, load_library, make_logger
+from asymformer_ros.engine.api import TensorRt, load_library, make_logger
 from asymformer_ros.engine.build import build_plan
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.engine.layer_types import set_precision
@@ -27,7 +27,7 @@ class Opened:
     """A builder's configuration and a parsed network of one convolution."""
 
     def __init__(self, folder: Path, *, half: bool) -> None:
-        self.library: Library = load_library(RTX)
+        self.library: TensorRt = load_library(RTX)
         trt, self.heard = self.library.trt, Heard()
         self.logger = make_logger(trt, self.heard)
         self.builder = trt.Builder(self.logger)

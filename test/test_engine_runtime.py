@@ -9,7 +9,7 @@ import pytest
 from fake_gpu import FakeGpu
 from fake_tensorrt import KNOWN, RTX, FakeTensorRt
 
-from asymformer_ros.engine.api import Library, TensorInfo
+from asymformer_ros.engine.api import TensorInfo, TensorRt
 from asymformer_ros.engine.runtime import TensorRtEngine, shared_runtime
 from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
@@ -22,8 +22,8 @@ def load(trt: FakeTensorRt, plan: bytes = b"plan", kernels: Path | None = None) 
     return TensorRtEngine(library(trt), plan, kernels)
 
 
-def library(trt: FakeTensorRt) -> Library:
-    return Library("tensorrt", trt.__version__, trt)
+def library(trt: FakeTensorRt) -> TensorRt:
+    return TensorRt("tensorrt", trt.__version__, trt)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -125,7 +125,7 @@ def test_kernel_timings_are_read_and_renewed(version: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_engine_is_loaded_and_inspected(version: str) -> None:
-    library = api.Library("tensorrt", version, FakeTensorRt(version, []))
+    library = api.TensorRt("tensorrt", version, FakeTensorRt(version, []))
     assert api.inspect_plan(library, b"plan", None) == '{"Layers": []}'
     with pytest.raises(BackendError, match="cannot load the engine that it built"):
         api.inspect_plan(library, b"noise", None)

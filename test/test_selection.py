@@ -71,6 +71,17 @@ def test_the_gpu_is_probed_once_and_the_model_opened_once(monkeypatch: pytest.Mo
     assert (probed, opened) == (["gpu"], ["untrained"])
 
 
+def test_the_runtime_is_made_before_the_first_frame_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = list[str]()
+    monkeypatch.setattr(selection, "probe_gpu", lambda: GPU)
+    monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
+    monkeypatch.setattr(selection, "choose_builder", lambda choice, gpu: "library")
+    monkeypatch.setattr(selection, "shared_runtime", lambda library: done.append(f"runtime of {library}"))
+    monkeypatch.setattr(selection, "UpgradingBackend", lambda fallback, make: done.append("serving") or fallback())
+    open_serving("untrained").close()
+    assert done == ["runtime of library", "serving"]
+
+
 def test_where_the_engine_fails_one_who_waits_gets_the_next_best_and_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

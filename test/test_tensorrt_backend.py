@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fake_gpu import FakeEngine, FakeGpu
 
-from asymformer_ros.engine.api import Library, TensorInfo
+from asymformer_ros.engine.api import TensorInfo, TensorRt
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.engine.session import GpuSession
@@ -292,7 +292,7 @@ def test_the_authors_layout_gets_its_normalisation_and_its_logits_become_labels(
 def test_without_a_gpu_opening_says_so_and_touches_no_tensorrt(tmp_path: Path) -> None:
     if not isinstance(probe_gpu(), NoGpu):
         pytest.skip("this machine has a GPU")
-    file = EngineFile(tmp_path / "engine.plan", Library("tensorrt", "10.3.0", None), "fp16")
+    file = EngineFile(tmp_path / "engine.plan", TensorRt("tensorrt", "10.3.0", None), "fp16")
     file.plan.touch()
     with pytest.raises(AsymformerError, match="running engines needs pycuda|the GPU cannot be used"):
         open_engine(file, model_of())

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(0)]
 for library in ("torch", "onnx"):
     pytest.importorskip(library, reason=f"building an engine of the untrained network needs {library}")
 
-from asymformer_ros.engine.api import Library, installed_builders
+from asymformer_ros.engine.api import TensorRt, installed_builders
 from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
@@ -34,7 +34,7 @@ Open = Callable[..., TensorRtBackend]
 
 
 @pytest.fixture(scope="module")
-def library() -> Library:
+def library() -> TensorRt:
     if importlib.util.find_spec("pycuda") is None or not installed_builders():
         pytest.skip("needs pycuda, and TensorRT or TensorRT-RTX")
     gpu = probe_gpu()
@@ -44,7 +44,7 @@ def library() -> Library:
 
 
 @pytest.fixture(scope="module")
-def opener(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Open:
+def opener(library: TensorRt, tmp_path_factory: pytest.TempPathFactory) -> Open:
     kept = os.environ.get("ASYMFORMER_TEST_ENGINES")  # of gpu_check: a second run builds nothing again
     folder = Path(kept) if kept else tmp_path_factory.mktemp("engines")
     models, gpu = {batch: open_model(MODEL, batch=batch) for batch in (1, 2)}, probe_gpu()

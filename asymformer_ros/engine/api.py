@@ -37,7 +37,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class Library:
+class TensorRt:
     """A TensorRT that is loaded."""
 
     name: str
@@ -78,14 +78,14 @@ def installed_builders() -> tuple[str, ...]:
     return tuple(name for name in BUILDERS if installed(name))
 
 
-def load_library(name: str) -> Library:
+def load_library(name: str) -> TensorRt:
     """Import one of BUILDERS. Raises DependencyError, which says what to install, and BackendError for an old one."""
     with importing(name, "building and running engines"):
         if name == "tensorrt":
             import tensorrt as trt
         else:
             import tensorrt_rtx as trt
-    library = Library(name, str(trt.__version__), trt)
+    library = TensorRt(name, str(trt.__version__), trt)
     if name == "tensorrt" and library.numbers < _LEAST:
         raise BackendError(
             f"{name} {library.version} is too old: engines need TensorRT {'.'.join(map(str, _LEAST))} or newer. A "
@@ -105,7 +105,7 @@ def dtype_name(dtype: Any) -> str:
 
 
 @contextmanager
-def starting(library: Library) -> Iterator[None]:
+def starting(library: TensorRt) -> Iterator[None]:
     """Make a Builder or Runtime in this block. Raises BackendError where there comes none: the bindings' own error is
     a TypeError about a null pointer.
     """
@@ -126,7 +126,7 @@ def make_logger(trt: Any, listener: Listener) -> Any:
     return type("Logger", (trt.ILogger,), methods)()
 
 
-def inspect_plan(library: Library, plan: bytes, logger: Any) -> str:
+def inspect_plan(library: TensorRt, plan: bytes, logger: Any) -> str:
     """The engine inspector's JSON, as TensorRT writes it. Needs the GPU that the plan is made for.
 
     logger: the one of this process; TensorRT takes no second one.

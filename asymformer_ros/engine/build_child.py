@@ -116,7 +116,7 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     return ()
 
 
-def _inspect(library: api.Library, plan: bytes, logger: Any, reporter: Reporter) -> dict[str, Any]:
+def _inspect(library: api.TensorRt, plan: bytes, logger: Any, reporter: Reporter) -> dict[str, Any]:
     """What the engine inspector tells, on the GPU that the plan is made for: information, without which it serves."""
     reporter.phase("Inspecting the engine", 1)
     try:

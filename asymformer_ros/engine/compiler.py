@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from asymformer_ros.engine.api import (
-    Library,
     Listener,
     TensorInfo,
+    TensorRt,
     compute_capability_name,
     dtype_name,
     make_logger,
@@ -44,7 +44,7 @@ class CompiledPlan:
     unmatched: tuple[str, ...]
 
 
-def compile_plan(library: Library, onnx: Path, options: BuildOptions, listener: Listener) -> CompiledPlan:
+def compile_plan(library: TensorRt, onnx: Path, options: BuildOptions, listener: Listener) -> CompiledPlan:
     """Parse an ONNX file and build it. Raises BackendError with the parser's or builder's own words."""
     trt, heard = library.trt, _Heard(listener)
     logger = make_logger(trt, heard)
@@ -99,7 +99,7 @@ class _Heard:
         return ": the GPU has too little free memory: close other programs that use it" if short else ""
 
 
-def _network_flags(library: Library) -> int:
+def _network_flags(library: TensorRt) -> int:
     trt, flags = library.trt, 0
     if library.precision_in_graph:
         flags |= 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -108,7 +108,7 @@ def _network_flags(library: Library) -> int:
     return flags
 
 
-def _parse(library: Library, network: Any, onnx: Path, logger: Any) -> None:
+def _parse(library: TensorRt, network: Any, onnx: Path, logger: Any) -> None:
     trt = library.trt
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx)):
@@ -118,7 +118,7 @@ def _parse(library: Library, network: Any, onnx: Path, logger: Any) -> None:
         raise BackendError(f"{onnx.name} cannot be parsed (it holds no network): export the model again")
 
 
-def _unparsed(library: Library, onnx: Path, reason: str) -> BackendError:
+def _unparsed(library: TensorRt, onnx: Path, reason: str) -> BackendError:
     """Blames the file only where ONNX itself does: an old parser lacks kinds of node that a good file has."""
     if not _is_valid(onnx):
         return BackendError(f"{onnx.name} cannot be parsed ({reason}): export the model again")

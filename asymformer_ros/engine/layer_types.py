@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from asymformer_ros.engine.api import Library
+from asymformer_ros.engine.api import TensorRt
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError
 
 
-def set_precision(library: Library, network: Any, config: Any, options: BuildOptions) -> tuple[str, ...]:
+def set_precision(library: TensorRt, network: Any, config: Any, options: BuildOptions) -> tuple[str, ...]:
     """Ask for the precision, or require it of the graph; returns the pinned names that no layer has.
 
     Raises BackendError where the graph has another precision and the builder keeps it.

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from asymformer_ros.engine.api import Library, installed_builders, load_library
+from asymformer_ros.engine.api import TensorRt, installed_builders, load_library
 from asymformer_ros.engine.build import BuildResult, GraphFiles, build_plan
 from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep
 from asymformer_ros.engine.context import BuildContext, BuildEndedError
@@ -41,7 +41,7 @@ class EngineRequest:
     """
 
     model: Model
-    library: Library
+    library: TensorRt
     gpu: GpuInfo | None
     precision: str = "fp16"
     report: PrecisionReport | None = None
@@ -105,7 +105,7 @@ def _can_be_surveyed(model: Model) -> bool:
     return fits and importlib.util.find_spec("onnxruntime") is not None
 
 
-def choose_builder(choice: str, gpu: GpuInfo | NoGpu) -> Library:
+def choose_builder(choice: str, gpu: GpuInfo | NoGpu) -> TensorRt:
     """Load the builder that is asked for, or with "auto" the first that is installed, loads and can build here.
 
     Raises BackendError, which says what is missing, where there is none.
@@ -123,7 +123,7 @@ def choose_builder(choice: str, gpu: GpuInfo | NoGpu) -> Library:
     raise BackendError(f"no builder can build engines here ({found}): serve with torch or onnxruntime")
 
 
-def _load_builder(name: str, gpu: GpuInfo | NoGpu) -> Library:
+def _load_builder(name: str, gpu: GpuInfo | NoGpu) -> TensorRt:
     if name == "tensorrt" and isinstance(gpu, NoGpu):
         raise BackendError(f"TensorRT builds only where its engine is to run, and there is {gpu.reason}")
     library = load_library(name)

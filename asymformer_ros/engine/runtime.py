@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from asymformer_ros.engine.api import Library, TensorInfo, dtype_name, make_logger, starting
+from asymformer_ros.engine.api import TensorInfo, TensorRt, dtype_name, make_logger, starting
 from asymformer_ros.errors import BackendError
 from asymformer_ros.files import write_atomically
 
@@ -23,7 +23,7 @@ class EngineFile:
     """A plan, and the library that built it. precision: which it has, for people, e.g. "fp16"."""
 
     plan: Path
-    library: Library
+    library: TensorRt
     precision: str
 
     @property
@@ -40,7 +40,7 @@ class EngineFile:
 class SharedRuntime:
     """What loads a library's engines, and the words of its last error."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: TensorRt) -> None:
         """Raises BackendError where the library cannot start."""
         trt = library.trt
         self._words = _Words()
@@ -60,7 +60,7 @@ class SharedRuntime:
 
 
 @cache
-def shared_runtime(library: Library) -> SharedRuntime:
+def shared_runtime(library: TensorRt) -> SharedRuntime:
     """The one runtime of this process: while one is made, no other Python thread runs. Raises BackendError."""
     return SharedRuntime(library)
 
@@ -71,7 +71,7 @@ class TensorRtEngine:
     No frame that an error travels with holds an object of TensorRT: they end in `close`, while the context is there.
     """
 
-    def __init__(self, library: Library, plan: bytes, kernels: Path | None = None) -> None:
+    def __init__(self, library: TensorRt, plan: bytes, kernels: Path | None = None) -> None:
         """kernels: see EngineFile. Raises BackendError where the plan cannot be loaded: of another version or GPU, or
         damaged, or where there is too little memory.
         """
@@ -125,7 +125,7 @@ class TensorRtEngine:
         self._compiled = None
         self._engine = None
 
-    def _open(self, library: Library, plan: bytes) -> None:
+    def _open(self, library: TensorRt, plan: bytes) -> None:
         self._engine = self._shared.load(plan)
         if self._engine is None:
             raise BackendError(f"{self._name} cannot load the engine{self._shared.reason()}: build it again")

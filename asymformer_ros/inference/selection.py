@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from asymformer_ros.engine.api import Library, installed_builders
+from asymformer_ros.engine.api import TensorRt, installed_builders
 from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.engine.golden import GoldenCheck
 from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
-from asymformer_ros.engine.runtime import EngineFile
+from asymformer_ros.engine.runtime import EngineFile, shared_runtime
 from asymformer_ros.errors import AsymformerError, BackendError, ConfigurationError, DependencyError
 from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
 from asymformer_ros.inference.last_resort import LastResortBackend
@@ -107,7 +107,7 @@ def engine_obstacle(gpu: GpuInfo | NoGpu) -> str:
     return f"{', '.join(missing)} not installed (see docs/engines.md)" if missing else ""
 
 
-def golden_check(model: Model, library: Library) -> GoldenCheck:
+def golden_check(model: Model, library: TensorRt) -> GoldenCheck:
     """How engines of a model are compared with FP32, on the GPU."""
     return GoldenCheck(
         model,
@@ -124,10 +124,20 @@ def _open_upgrading(
     try:
         _check_file(library, name, options.device)
         serve, model = _server(library, options.device), _open_model(name, options, _FORMS[library])
+        _start_runtime(gpu)
         return UpgradingBackend(lambda: serve(model), lambda context: _open_engine(model, options, gpu, context))
     except (BackendError, DependencyError) as error:
         _log.warning("nothing serves until the engine is there: %s", error)
         return _open_only_engine(name, options, gpu, context)
+
+
+def _start_runtime(gpu: GpuInfo | NoGpu) -> None:
+    """Before the first frame: while TensorRT's runtime is made, no other Python thread runs."""
+    try:
+        if isinstance(gpu, GpuInfo):
+            shared_runtime(choose_builder("auto", gpu))
+    except (BackendError, DependencyError) as error:
+        _log.info("TensorRT's runtime cannot be made: %s", error)  # the engine's thread meets it again, and warns
 
 
 def _wait_for_engine(
@@ -174,7 +184,7 @@ def _open_model(name: str, options: ServingOptions, form: str = "") -> Model:
     return open_model(name, batch=options.batch, label_set=options.label_set, form=form)
 
 
-def _load(plan: Path, library: Library, precision: str, model: Model) -> InferenceBackend:
+def _load(plan: Path, library: TensorRt, precision: str, model: Model) -> InferenceBackend:
     from asymformer_ros.inference.tensorrt import open_engine
 
     return open_engine(EngineFile(plan, library, precision), model)
