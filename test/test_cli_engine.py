@@ -160,6 +160,19 @@ def test_an_interrupt_ends_the_command_and_its_builder_and_leaves_nothing(
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lock"]
 
 
+@needs_no_gpu
+def test_engines_of_one_and_of_several_cameras_stand_beside_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    for batch in ("1", "2", "1"):
+        arguments = ["build-engine", "untrained", "--precision", "fp32", "--batch", batch, "--cache", str(tmp_path)]
+        assert main(arguments) == 0
+    shapes = [engine.manifest.identity.shapes["rgb"] for engine in EngineCache(tmp_path).contents()]
+    assert shapes == [(1, 256, 320, 3), (2, 256, 320, 3)]
+    assert capsys.readouterr().err.count("building untrained in fp32") == 2
+
+
 def test_without_onnx_the_error_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['onnx'] = None; from asymformer_ros.cli.main import main; sys.exit(main(sys.argv[1:]))"

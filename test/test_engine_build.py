@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -17,9 +20,10 @@ from engine_models import write_tiny
 
 from asymformer_ros.engine.build import GraphFiles, build_plan
 from asymformer_ros.engine.context import BuildContext, BuildProgress
+from asymformer_ros.engine.disk import writing
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.options import BuildOptions
-from asymformer_ros.errors import BackendError
+from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.export import export_model, write_model
 from asymformer_ros.models.model import open_bundle, open_model
@@ -122,6 +126,30 @@ def test_a_file_that_is_no_onnx_cannot_be_parsed(tmp_path: Path, content: bytes,
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"none.onnx does not exist"):
         build_plan(tmp_path / "none.onnx", tmp_path / "none.plan", FP32)
+
+
+def test_a_plan_that_cannot_be_written_names_folder_size_and_remedy(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"0 MB in the folder .*/file cannot be written \(.*make room there"):
+        build_plan(tiny, tmp_path / "file" / "tiny.plan", FP32)
+
+
+@pytest.mark.parametrize("folder", ["none", "file/none"])
+def test_a_folder_for_temporary_files_that_cannot_be_written_is_one_sentence(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / folder))
+    with pytest.raises(ConfigurationError, match="temporary files .* cannot be written .*set TMPDIR"):
+        build_plan(tiny, tmp_path / "tiny.plan", FP32)
+
+
+def test_a_full_disk_tells_what_is_free(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigurationError, match=r"\(No space left on device, \d+ MB are free\): less"),
+        writing("the folder", tmp_path, "less"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_tensorrt_without_a_driver_is_refused_before_it_is_touched(tiny: Path, tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from asymformer_ros.engine.api import load_library
 from asymformer_ros.engine.build import BuildResult, GraphFiles
 from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext, BuildProgress
+from asymformer_ros.engine.disk import StorageError
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
 from asymformer_ros.engine.verify import Verification
-from asymformer_ros.errors import BackendError
+from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.model import Model
@@ -188,6 +189,17 @@ def test_a_precision_that_cannot_be_built_is_followed_by_a_safer_one(tiny: Tiny)
     assert tiny.built == ["fp16", "fp32"]
     assert engine.manifest.served_precision == "fp32"
     assert engine.manifest.notes[0].startswith("fp16 engine could not be built: precision is fp16, but 0 of 1")
+
+
+@needs_no_gpu
+def test_a_disk_that_is_full_is_not_tried_with_another_precision(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("5 MB in the folder engines cannot be written: less")
+
+    monkeypatch.setattr(provide, "build_plan", full)
+    with pytest.raises(ConfigurationError, match="^5 MB in the folder engines cannot be written"):
+        tiny.provide()
+    assert tiny.built == ["fp16"]
 
 
 @needs_no_gpu

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from asymformer_ros.engine.child import run_child
 from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.engine.disk import writing_temporarily
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError
 from asymformer_ros.files import write_atomically
@@ -55,10 +57,12 @@ class GraphFiles:
         """
         plain, labels = self.folder / "plain.onnx", self.folder / "labels.json"
         onnx = self.folder / f"{precision}.onnx" if self.typed else plain
-        labels.write_text(json.dumps(self.model.card.label_set.to_json()))
+        with writing_temporarily():
+            labels.write_text(json.dumps(self.model.card.label_set.to_json()))
+            model = self._copy()
         request = {
             "task": "graph",
-            "model": str(self._copy()),
+            "model": str(model),
             "batch": self.model.batch,
             "label_set": str(labels),
             "precision": precision,
@@ -100,7 +104,8 @@ def build_plan(onnx: Path, plan: Path, options: BuildOptions, context: BuildCont
         outcome = run_child(request, context or BuildContext())
         os.replace(partial, plan)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what made the build fail is told, not this
+            partial.unlink(missing_ok=True)
     event, convolutions = outcome.values, outcome.values.get("fp32_convolutions")
     return BuildResult(
         version=event["version"],

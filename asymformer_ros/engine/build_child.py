@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from asymformer_ros.engine import api
 from asymformer_ros.engine.compiler import compile_plan
+from asymformer_ros.engine.disk import StorageError, writing
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import AsymformerError
@@ -69,6 +70,9 @@ def main() -> int:
             reporter.send("done", **_build(Path(request["onnx"]), made, options, reporter))
         else:
             reporter.send("done", pinned=_make_graph(request, reporter))
+    except StorageError as error:
+        reporter.send("failed", message=str(error), storage=True)
+        return 1
     except (AsymformerError, OSError) as error:
         reporter.send("failed", message=str(error))
         return 1
@@ -82,7 +86,7 @@ def _build(onnx: Path, path: Path, options: BuildOptions, reporter: Reporter) ->
     built = compile_plan(library, onnx, options, reporter)
     seconds = perf_counter() - start
     plan = bytes(built.plan)
-    path.write_bytes(plan)
+    _store(path, plan)
     return {
         "version": library.version,
         "seconds": seconds,
@@ -92,6 +96,13 @@ def _build(onnx: Path, path: Path, options: BuildOptions, reporter: Reporter) ->
         "unmatched": built.unmatched,
         **({} if options.gpu is None else _inspect(library, plan, built.logger, reporter)),
     }
+
+
+def _store(path: Path, content: bytes) -> None:
+    """Write a file. Raises StorageError where that fails."""
+    remedy = "make room there, or choose another folder: `--cache` or `engine_cache` for engines, TMPDIR for the rest"
+    with writing(f"{len(content) / 1e6:.0f} MB in the folder", path.parent, remedy):
+        write_atomically(path, content)
 
 
 def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
@@ -104,7 +115,7 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     plain, precision, layers = Path(request["plain"]), request["precision"], request["fp32_layers"]
     if not plain.is_file():
         model = open_model(request["model"], batch=request["batch"], label_set=request["label_set"])
-        write_atomically(plain, model.graph.SerializeToString())
+        _store(plain, model.graph.SerializeToString())
     if precision == "mixed" and layers is None:
         reporter.phase("Looking for layers that must stay in FP32", 1)
         layers = source.survey(open_model(request["model"], label_set=request["label_set"]))
@@ -112,7 +123,7 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     graph = load(plain)
     if not request["typed"]:
         return source.fp32_names(graph, kept) if precision != "fp32" else ()
-    write_atomically(Path(request["onnx"]), source.typed_graph(graph, precision, kept).SerializeToString())
+    _store(Path(request["onnx"]), source.typed_graph(graph, precision, kept).SerializeToString())
     return ()
 
 

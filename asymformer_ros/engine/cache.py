@@ -13,8 +13,8 @@ from pathlib import Path
 from time import monotonic
 
 from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.engine.disk import writing
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
-from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.files import write_atomically
 
 _log = logging.getLogger(__name__)
@@ -116,14 +116,10 @@ class EngineCache:
 @contextmanager
 def writable(folder: Path) -> Iterator[Path]:
     """Make a folder for writing in; any failure to write names it and what to change."""
-    try:
+    remedy = "make room there, or choose another folder with the parameter `engine_cache` or the option `--cache`"
+    with writing("the engine cache", folder, remedy):
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
-    except OSError as error:
-        raise ConfigurationError(
-            f"the engine cache {folder} cannot be written ({error.strerror or error}): choose another folder with the "
-            "parameter `engine_cache` or the option `--cache`"
-        ) from error
 
 
 def sweep(slot: Path) -> None:

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import IO, Any
 
 from asymformer_ros.engine.context import BuildContext, BuildEndedError, BuildProgress
+from asymformer_ros.engine.disk import StorageError, writing_temporarily
 from asymformer_ros.errors import BackendError
 
 _CHILD = "asymformer_ros.engine.build_child"
@@ -35,9 +36,12 @@ class Outcome:
 def run_child(request: dict[str, Any], context: BuildContext) -> Outcome:
     """Have `build_child` do what is asked for, and wait for it.
 
-    Raises BackendError where it fails, is cancelled, takes too long, or crashes.
+    Raises BackendError where it fails, is cancelled, takes too long, or crashes, StorageError where files cannot be
+    written.
     """
-    with tempfile.TemporaryFile() as log:
+    with writing_temporarily():
+        log = tempfile.TemporaryFile()  # noqa: SIM115, only its making is told so
+    with log:
         return _Run(request, log, context).run()
 
 
@@ -116,6 +120,8 @@ class _Run:
         outcome = self.outcome or {}
         if code == 0 and outcome.get("event") == "done":
             return Outcome(outcome, tuple(self.warnings))
+        if outcome.get("storage"):
+            raise StorageError(outcome["message"])
         if "message" in outcome:
             raise BackendError(_with_reasons(outcome["message"], self.warnings))
         ended = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"

@@ -16,6 +16,7 @@ from asymformer_ros.engine.api import TensorRt, installed_builders, load_library
 from asymformer_ros.engine.build import BuildResult, GraphFiles, build_plan
 from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep
 from asymformer_ros.engine.context import BuildContext, BuildEndedError
+from asymformer_ros.engine.disk import writing_temporarily
 from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.engine.golden import GoldenCheck
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, file_sha256
@@ -152,9 +153,9 @@ def provide_engine(cache: EngineCache, request: EngineRequest, context: BuildCon
         for reason in found.reasons:
             _log.info("the engine in the cache is stale: %s", reason)
         sweep(slot)
-        with _temporary(slot) as plan, TemporaryDirectory(prefix="asymformer_engine_") as folder:
+        with _temporary(slot) as plan, _folder() as folder:
             kept = request.report.fp32_layers if request.report else None
-            graphs = GraphFiles(request.model, Path(folder), request.library.precision_in_graph, kept)
+            graphs = GraphFiles(request.model, folder, request.library.precision_in_graph, kept)
             timings = cache.folder / f"timings-{request.library.name}-{request.library.version}.bin"
             made = _attempt(request, _Workshop(graphs, plan, timings), context)
             return cache.store(slot, plan, _manifest(request, plan, made))
@@ -176,6 +177,14 @@ def _temporary(slot: Path) -> Iterator[Path]:
         yield plan
     finally:
         plan.unlink(missing_ok=True)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with writing_temporarily():
+        folder = TemporaryDirectory(prefix="asymformer_engine_", ignore_cleanup_errors=True)
+    with folder as name:
+        yield Path(name)
 
 
 @dataclass(frozen=True)
