@@ -78,6 +78,19 @@ def test_the_report_says_what_was_done(bundle: Path, data: Path, tmp_path: Path)
     assert report["command"].startswith("asymformer evaluate ")  # type: ignore[attr-defined]
 
 
+def test_a_model_of_other_classes_is_evaluated_with_its_classes_file(data: Path, tmp_path: Path) -> None:
+    own = {"name": "own", "classes": [{"name": "low", "color": [9, 9, 9]}, {"name": "rest", "color": [1, 1, 1]}]}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    classes = tmp_path / "classes.json"
+    classes.write_text(json.dumps({"label_set": own, "from": {"floor": "low", "wall": "rest", "chair": "rest"}}))
+    model = tmp_path / "own.safetensors"
+    options = ["--size", "small", "--input-size", "64x96", "--label-set", str(tmp_path / "own.json")]
+    assert main(["untrained", str(model), *options]) == 0
+    report = evaluated(model, data, tmp_path / "report", "--device", "cpu", "--classes", str(classes))
+    assert set(report["class_iou"]) == {"low", "rest"}  # type: ignore[call-overload]
+    assert f"--classes {classes}" in str(report["command"])
+
+
 def test_the_docs_list_every_field_and_every_option(bundle: Path, data: Path, tmp_path: Path) -> None:
     text = (ROOT / "docs/evaluation.md").read_text()
     fields = text.partition("| field |")[2].partition("\n\n")[0]

@@ -47,6 +47,10 @@ def test_it_leaves_a_bundle_that_says_where_it_comes_from(
     assert "of the classes present in 2 test frames" in card.provenance
     assert "wrote" in capsys.readouterr().out
     assert len((out / "log.jsonl").read_text().splitlines()) == 2
+    assert main(["train", "--data", str(data), *QUICK, "--epochs", "2", "-o", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "all 2 epochs were done before: nothing is left to do" in told.err
+    assert "wrote" not in told.out
 
 
 def test_it_goes_on_from_a_bundle_with_the_users_own_classes(
@@ -77,7 +81,7 @@ def test_a_time_limit_ends_cleanly_and_says_how_to_go_on(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["train", "--data", str(data), *QUICK, "--epochs", "1", "-o", str(tmp_path / "out")]
-    assert main([*arguments, "--limit-minutes", "0"]) == 0
+    assert main([*arguments, "--limit-minutes", "0"]) == 124
     assert "the time is over: stopped after step 0 of 2" in (told := capsys.readouterr().err)
     assert "the same command goes on from there" in told
     assert main(arguments) == 0
@@ -111,7 +115,7 @@ def test_other_settings_for_a_folder_are_an_error_that_names_them(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["train", "--data", str(data), *QUICK, "-o", str(tmp_path), "--limit-minutes", "0"]
-    assert main([*arguments, "--epochs", "3"]) == 0
+    assert main([*arguments, "--epochs", "3"]) == 124
     assert main([*arguments, "--epochs", "4"]) == 1
     assert "belongs to a training with other settings: recipe.epochs was 3, is 4" in capsys.readouterr().err
 
@@ -123,6 +127,24 @@ def test_without_its_libraries_it_says_what_to_install(
     assert main(["train", "--data", "x", "--config", "small", "-o", str(tmp_path / "out")]) == 1
     told = "training needs tensorboard, which is not installed here: `pip install tensorboard`"
     assert told in capsys.readouterr().err
+
+
+def test_frames_that_are_trained_on_and_tested_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_shapes(tmp_path / "shapes", train=4, test=2)
+    (data / "test.txt").write_text((data / "train.txt").read_text())
+    main(["train", "--data", str(data), *QUICK, "-o", str(tmp_path / "out"), "--limit-minutes", "0"])
+    assert "4 of 4 test frames are trained on, too, such as shapes (PNG) 0" in capsys.readouterr().err
+
+
+def test_scenes_are_held_out_and_a_second_set_mixed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, other = (write_shapes(tmp_path / name, train=8, test=1) for name in ("one", "other"))
+    arguments = ["--data", str(data), "--data", str(other), "--hold-out", "0.33", "--share", "0.5"]
+    assert main(["train", *arguments, *QUICK, "--epochs", "1", "-o", str(tmp_path / "out")]) == 0
+    card = ModelBundle.load(tmp_path / "out" / "model.safetensors").card
+    assert "on 13 frames of one and other" in card.provenance
+    assert "present in 3 test frames" in card.provenance
+    assert json.loads((tmp_path / "out/log.jsonl").read_text())["step"] == 5  # of one frame of each set
+    assert "trained on, too" not in capsys.readouterr().err
 
 
 @contextmanager
@@ -150,7 +172,7 @@ def wait_for_epochs(out: Path, count: int) -> None:
 @pytest.mark.timeout(900)
 def test_a_process_that_is_terminated_and_then_killed_comes_to_the_same_end(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
-    for number, epochs, code in ((signal.SIGTERM, 2, 0), (signal.SIGKILL, 4, -signal.SIGKILL)):
+    for number, epochs, code in ((signal.SIGTERM, 2, 128 + signal.SIGTERM), (signal.SIGKILL, 4, -signal.SIGKILL)):
         with training(data, out) as process:
             wait_for_epochs(out, epochs)
             process.send_signal(number)

@@ -9,13 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from small_data_set import SIZE, images_of, write_small_set
 
-from asymformer_ros.datasets import LabelledFrame, open_data_set
+from asymformer_ros.datasets import LabelledFrame, hold_out, open_data_set
 from asymformer_ros.datasets.labelled import labels_from_one
+from asymformer_ros.datasets.part import scenes
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.models.labels import label_set
@@ -121,9 +122,9 @@ def test_stored_labels_are_one_more_and_void_is_0(labels: np.ndarray) -> None:
         np.testing.assert_array_equal(labels_from_one(labels.astype(kind), 254), expected)
 
 
-@pytest.mark.parametrize("value", [41, 255, 256, 65536 + 1, -1, 1.5, np.nan])
+@pytest.mark.parametrize("value", [41, 254, 256, 65536 + 1, -1, 1.5, np.nan])
 def test_a_stored_label_that_is_no_class_is_refused(value: float) -> None:
-    with pytest.raises(FrameError, match="expected 0 \\(void\\) and classes 1 to 40"):
+    with pytest.raises(FrameError, match="expected 0 or 255 \\(void\\) and classes 1 to 40"):
         labels_from_one(np.array([[1, value]]), 40)
 
 
@@ -224,3 +225,73 @@ def test_a_label_set_beside_the_images_counts_in_each_layout(npy: Path) -> None:
     (npy / "label_set.json").write_text(json.dumps(label_set("sunrgbd_37").to_json()))
     with pytest.raises(FrameError, match="classes 1 to 37"):
         open_data_set(npy, "test")[0]
+
+
+def test_colour_may_be_jpeg_in_the_png_layout(png: Path) -> None:
+    names = (png / "test.txt").read_text().split()
+    for name, ending in zip(names, ("jpg", "jpeg", "JPG"), strict=True):
+        image = cv2.imread(str(png / f"images/{name}.png"))
+        cv2.imwrite(str(png / f"images/{name}.jpg"), image)
+        (png / f"images/{name}.jpg").rename(png / f"images/{name}.{ending}")
+        (png / f"images/{name}.png").unlink()
+    assert [labelled.frame.size for labelled in open_data_set(png, "test")] == [SIZE] * 3
+
+
+def test_255_is_void_too_where_it_is_no_class() -> None:
+    stored = np.array([[0, 255, 1, 40]], np.uint8)
+    np.testing.assert_array_equal(labels_from_one(stored, 40), [[255, 255, 0, 39]])
+    np.testing.assert_array_equal(labels_from_one(stored, 255), [[255, 254, 0, 39]])
+
+
+def test_another_content_has_another_fingerprint(png: Path) -> None:
+    before = open_data_set(png, "test").fingerprint
+    assert open_data_set(png, "test").fingerprint == before
+    assert open_data_set(png, "train").fingerprint != before
+    with next((png / "labels").iterdir()).open("ab") as file:
+        file.write(b"x")
+    changed = {open_data_set(png, split).fingerprint for split in ("train", "test")}
+    assert before not in changed or len(changed) == 2
+
+
+class Named:
+    """A data set that has but names."""
+
+    name, label_set, fingerprint = "named", label_set("nyuv2_13"), "f"
+
+    def __init__(self, names: list[str]) -> None:
+        self.frame_names = names
+
+    def __len__(self) -> int:
+        return len(self.frame_names)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        raise IndexError
+
+
+def test_a_scene_ends_where_the_numbers_have_a_gap() -> None:
+    names = [f"{number:04d}" for start in range(0, 300, 10) for number in (start, start + 1)]
+    assert scenes(names) == [range(index, index + 2) for index in range(0, 60, 2)]
+
+
+def test_neighbours_are_a_scene_where_names_tell_none() -> None:
+    assert scenes(["a", "b", "c"]) == [range(1), range(1, 2), range(2, 3)]
+    assert [len(scene) for scene in scenes([f"frame-{i}" for i in range(250)])][:3] == [2, 2, 2]
+
+
+@given(
+    gaps=st.lists(st.sampled_from([1, 1, 2, 3]), min_size=200, max_size=400),
+    share=st.sampled_from([0.05, 0.1, 0.2, 0.5]),
+)
+def test_no_scene_is_split_between_training_and_what_is_held_out(gaps: list[int], share: float) -> None:
+    data = Named([f"{number:05d}" for number in np.cumsum(gaps)])
+    assume(len(scenes(data.frame_names)) == 1 + sum(gap > 1 for gap in gaps[1:]))
+    rest, held = hold_out(data, share)
+    assert sorted([*rest.frame_names, *held.frame_names]) == sorted(data.frame_names)
+    numbers = {int(name) for name in held.frame_names}
+    assert not any(int(name) + 1 in numbers or int(name) - 1 in numbers for name in rest.frame_names)
+
+
+@pytest.mark.parametrize(("names", "share", "message"), [(["1"], 0.5, "too few"), (["1"] * 9, 0.7, "at most 0.5")])
+def test_a_share_that_cannot_be_held_out_is_refused(names: list[str], share: float, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        hold_out(Named(names), share)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
 from training_data import SHAPES, Shapes, shapes
 
 from asymformer_ros.datasets import LabelledFrame
+from asymformer_ros.datasets.classes import ClassMap, own_classes, read_class_map
 from asymformer_ros.errors import ConfigurationError, FrameError
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.models.labels import LabelSet, label_set
-from asymformer_ros.training.classes import ClassMap, own_classes, read_class_map
-from asymformer_ros.training.frames import Frames, Order, free_memory, spread
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.training.augment import Sample
+from asymformer_ros.training.batches import Batch, _batches_ahead
+from asymformer_ros.training.frames import Frames, Mixture, Order, free_memory, spread
 
 OWN = own_classes([SHAPES])
 MEGABYTE = 1 << 20
@@ -100,7 +107,7 @@ def test_all_frames_are_taken_without_a_limit() -> None:
 
 
 def test_an_epoch_has_each_frame_once_and_its_own_order() -> None:
-    order = Order(count=12, batch_size=4, epochs=3, seed=1)
+    order = Order(Mixture(12), batch_size=4, epochs=3, seed=1)
     batches = list(order.batches(0))
     assert (order.steps_per_epoch, order.steps, len(batches)) == (3, 9, 9)
     epochs = [[pair for batch in batches[3 * e : 3 * e + 3] for pair in batch] for e in range(3)]
@@ -112,12 +119,12 @@ def test_an_epoch_has_each_frame_once_and_its_own_order() -> None:
 
 @pytest.mark.parametrize("step", range(8))
 def test_the_order_goes_on_from_any_step(step: int) -> None:
-    order = Order(count=9, batch_size=2, epochs=2, seed=5)
+    order = Order(Mixture(9), batch_size=2, epochs=2, seed=5)
     assert list(order.batches(step)) == list(order.batches(0))[step:]
 
 
 def test_fewer_frames_than_a_batch_are_a_batch() -> None:
-    order = Order(count=3, batch_size=8, epochs=2, seed=0)
+    order = Order(Mixture(3), batch_size=8, epochs=2, seed=0)
     assert [len(batch) for batch in order.batches(0)] == [3, 3]
 
 
@@ -180,3 +187,53 @@ def test_a_wrong_classes_file_says_what_is_wrong(tmp_path: Path, content: str, m
 def test_a_classes_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot read the classes file"):
         read_class_map(tmp_path / "none.json", [SHAPES])
+
+
+def test_frames_of_the_last_set_are_mixed_in_by_their_share_all_before_one_comes_again() -> None:
+    mixture = Mixture.of([4, 2, 5], batch_size=4, share=0.5)
+    order = Order(mixture, batch_size=4, epochs=5, seed=0)
+    assert (order.steps_per_epoch, order.steps) == (3, 15)
+    batches = list(order.batches(0))
+    mixed = [[index for _, index in batch if index >= 6] for batch in batches]
+    assert {len(indices) for indices in mixed} == {2}
+    flat = [index for indices in mixed for index in indices]
+    for turn in range(6):
+        assert set(flat[5 * turn : 5 * turn + 5]) == {6, 7, 8, 9, 10}
+    for epoch in range(5):
+        own = [index for batch in batches[3 * epoch : 3 * epoch + 3] for _, index in batch if index < 6]
+        assert sorted(own) == list(range(6))
+    assert list(order.batches(7)) == batches[7:]
+
+
+@pytest.mark.parametrize(("counts", "share"), [([8], 0.5), ([8, 8], 1.0), ([8, 8], -0.1), ([8, 8], 0.99)])
+def test_a_share_that_leaves_no_frame_is_refused(counts: list[int], share: float) -> None:
+    with pytest.raises(ConfigurationError, match="share of the last of several data sets"):
+        Mixture.of(counts, 4, share)
+
+
+def test_depth_beyond_32_metres_survives_the_way_through_a_batch() -> None:
+    depth = np.array([[0, 1, 32768, 65535]], np.uint16).repeat(4, 0)
+    batch = Batch.of([Sample(np.zeros((4, 4, 3), np.uint8), depth, np.zeros((4, 4), np.uint8))])
+    assert batch.depth.element_size() == 2
+    normalization = replace(PUBLISHED_NORMALIZATION, depth_mean=0.0, depth_std=1.0)
+    metres = batch.inputs(normalization, torch.device("cpu"))[1]
+    np.testing.assert_allclose(metres[0, 0, 0].numpy(), [0, 0.001, 32.768, 65.535], rtol=1e-6)
+
+
+class Room(NamedTuple):
+    """What os.statvfs says of shared memory."""
+
+    f_bavail: int
+    f_frsize: int = 1
+
+
+@pytest.mark.parametrize(
+    ("free", "ahead", "told"), [(10**9, 4, ""), (24_000_000, 2, "2 batches in adv"), (4096, 0, "this process")]
+)
+def test_fewer_batches_are_made_in_advance_where_shared_memory_is_small(
+    free: int, ahead: int, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("os.statvfs", lambda path: Room(free))
+    assert _batches_ahead((240, 320), 8, 2) == ahead
+    assert told in caplog.text
+    assert bool(caplog.text) == bool(told)

@@ -18,17 +18,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from training_data import SHAPES, TINY, Shapes
 
 from asymformer_ros.datasets import LabelledFrame
+from asymformer_ros.datasets.classes import own_classes
 from asymformer_ros.errors import AsymformerError, CheckpointError, ConfigurationError, FrameError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.training.batches import Batch
-from asymformer_ros.training.classes import own_classes
 from asymformer_ros.training.frames import Frames
 from asymformer_ros.training.initial import random_network
 from asymformer_ros.training.plan import Plan, Resources
 from asymformer_ros.training.recipe import FROM_SCRATCH, Colour, DepthFaults
 from asymformer_ros.training.run import train
 from asymformer_ros.training.state import LOG, MODEL, STATE
-from asymformer_ros.training.stop import Stop
+from asymformer_ros.training.stop import TIME_OVER, Stop
 from asymformer_ros.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def splits(train: int = 8, test: int = 3, repeated: int = 1) -> tuple[Frames, Fr
     return Frames([Shapes(train)] * repeated, classes, 1 << 24), Frames([Shapes(test)], classes, 1 << 24)
 
 
-def begin(folder: Path, plan: Plan = PLAN, resources: Resources = HERE) -> bool:
+def begin(folder: Path, plan: Plan = PLAN, resources: Resources = HERE) -> int:
     """Train, or go on."""
     return train(plan, random_network(TINY, plan.seed), splits(), folder, resources)
 
@@ -78,7 +78,7 @@ def test_it_learns_a_few_frames_by_heart(tmp_path: Path) -> None:
         depth=DepthFaults(drop=0, holes=0, noise=0, scale=0),
     )
     frames = splits(train=4, test=4, repeated=20)
-    assert train(replace(PLAN, recipe=still), random_network(TINY, 0), frames, tmp_path, HERE)
+    assert train(replace(PLAN, recipe=still), random_network(TINY, 0), frames, tmp_path, HERE) == 0
     log = log_of(tmp_path)
     assert log[-1]["loss"] < 0.4 * log[0]["loss"]
     assert log[-1]["mean_iou_present"] > 0.9
@@ -89,7 +89,7 @@ def test_it_learns_a_few_frames_by_heart(tmp_path: Path) -> None:
 
 
 def test_a_finished_training_leaves_a_log_curves_and_pictures(tmp_path: Path) -> None:
-    assert begin(tmp_path)
+    assert begin(tmp_path) == 0
     log = log_of(tmp_path)
     assert [line["epoch"] for line in log] == [1, 2, 3]
     assert [line["step"] for line in log] == [4, 8, 12]
@@ -101,9 +101,9 @@ def test_a_finished_training_leaves_a_log_curves_and_pictures(tmp_path: Path) ->
 
 
 def test_a_finished_training_is_not_begun_again(tmp_path: Path) -> None:
-    assert begin(tmp_path)
+    assert begin(tmp_path) == 0
     before = (tmp_path / STATE).stat().st_mtime_ns
-    assert begin(tmp_path)
+    assert begin(tmp_path) == 0
     assert (tmp_path / STATE).stat().st_mtime_ns == before
     assert len(log_of(tmp_path)) == 3
 
@@ -112,7 +112,7 @@ def test_a_finished_training_is_not_begun_again(tmp_path: Path) -> None:
 def test_a_stopped_training_goes_on_to_the_same_end(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert begin(tmp_path / "whole")
+    assert begin(tmp_path / "whole") == 0
     step = Trainer.train
 
     def interrupted(self: Trainer, batch: Batch) -> object:
@@ -121,10 +121,10 @@ def test_a_stopped_training_goes_on_to_the_same_end(
         return step(self, batch)
 
     monkeypatch.setattr(Trainer, "train", interrupted)
-    assert not begin(tmp_path / "stopped")
+    assert begin(tmp_path / "stopped") == 128 + number
     monkeypatch.undo()
     assert torch.load(tmp_path / "stopped" / STATE, weights_only=True)["trainer"]["step"] == 6
-    assert begin(tmp_path / "stopped")
+    assert begin(tmp_path / "stopped") == 0
     assert largest_difference(tmp_path / "whole", tmp_path / "stopped") < 1e-6
     same = ("epoch", "step", "learning_rate", "mean_iou", "pixel_accuracy")
     for whole, stopped in zip(log_of(tmp_path / "whole"), log_of(tmp_path / "stopped"), strict=True):
@@ -139,9 +139,9 @@ def test_worker_processes_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_training_whose_time_is_over_stops_and_goes_on(tmp_path: Path) -> None:
-    assert not begin(tmp_path, resources=Resources(CPU, workers=0, minutes=0.0))
+    assert begin(tmp_path, resources=Resources(CPU, workers=0, minutes=0.0)) == TIME_OVER
     assert torch.load(tmp_path / STATE, weights_only=True)["trainer"]["step"] == 0
-    assert begin(tmp_path)
+    assert begin(tmp_path) == 0
 
 
 def test_the_state_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,15 +163,15 @@ def test_the_state_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
         begin(tmp_path / "killed")
     monkeypatch.undo()
     assert torch.load(tmp_path / "killed" / STATE, weights_only=True)["trainer"]["step"] == 6
-    assert begin(tmp_path / "killed")
-    assert begin(tmp_path / "whole")
+    assert begin(tmp_path / "killed") == 0
+    assert begin(tmp_path / "whole") == 0
     assert largest_difference(tmp_path / "whole", tmp_path / "killed") < 1e-6
 
 
 def test_half_a_line_of_the_log_is_left_out(tmp_path: Path) -> None:
     begin(tmp_path, resources=Resources(CPU, workers=0, minutes=0.0))
     (tmp_path / LOG).write_text('{"epoch": 1, "lo')
-    assert begin(tmp_path)
+    assert begin(tmp_path) == 0
     assert [line["epoch"] for line in log_of(tmp_path)] == [1, 2, 3]
 
 
@@ -182,6 +182,35 @@ def test_a_folder_of_another_training_is_refused_and_the_difference_named(tmp_pa
         ConfigurationError, match=r"other settings: seed was 0, is 4; recipe.learning_rate was 0.001, is 0.5"
     ):
         begin(tmp_path, other)
+
+
+def test_mended_classes_and_data_are_another_training(tmp_path: Path) -> None:
+    """The same names and numbers are not the same content."""
+    begin(tmp_path, replace(PLAN, renamed={"box": "box"}), Resources(CPU, workers=0, minutes=0.0))
+    with pytest.raises(ConfigurationError, match="class_map.ball was void, is box"):
+        begin(tmp_path, replace(PLAN, renamed={"box": "box", "ball": "box"}))
+    mended = splits()
+    mended[0]._data_sets[0].fingerprint = "mended"  # type: ignore[misc]
+    with pytest.raises(ConfigurationError, match=r"content.training was \['shapes'\], is \['mended'\]"):
+        train(replace(PLAN, renamed={"box": "box"}), random_network(TINY, 0), mended, tmp_path, HERE)
+    with pytest.raises(ConfigurationError, match="content.weights was"):
+        train(replace(PLAN, renamed={"box": "box"}), random_network(TINY, 1), splits(), tmp_path, HERE)
+
+
+def test_a_worker_that_is_killed_ends_the_training_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deadly(Shapes):
+        def __getitem__(self, index: int) -> LabelledFrame:
+            if os.getpid() != parent and index == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().__getitem__(index)
+
+    parent = os.getpid()
+    monkeypatch.setattr("asymformer_ros.training.run._BALANCE_FRAMES", 1)
+    frames = Frames([Deadly(8)], own_classes([SHAPES]), 1), splits()[1]
+    with pytest.raises(AsymformerError, match=r"makes no more batches \(.*\): .* try --workers 0"):
+        train(PLAN, random_network(TINY, 0), frames, tmp_path, Resources(CPU, workers=1))
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:

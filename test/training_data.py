@@ -47,7 +47,11 @@ class Shapes:
     label_set = SHAPES
 
     def __init__(self, count: int, name: str = "shapes") -> None:
-        self._count, self.name = count, name
+        self._count, self.name, self.fingerprint = count, name, "shapes"
+
+    @property
+    def frame_names(self) -> list[str]:
+        return [str(index) for index in range(self._count)]
 
     def __len__(self) -> int:
         return self._count

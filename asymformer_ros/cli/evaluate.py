@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import Subparsers, progress_bar
 from asymformer_ros.datasets import SPLITS, DataSet, open_data_set
+from asymformer_ros.datasets.classes import Mapped, read_class_map
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.evaluate import evaluate
 from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
@@ -30,6 +31,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="JSON: the model's classes from the data's, as for `train`"
+    )
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (default: auto)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="of PyTorch (default: auto)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="of the data set (default: test)")
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists() and not args.output.is_dir():
         raise ConfigurationError(f"--output {args.output} is a file: give a folder for the report")
     bar = progress_bar()
-    data = open_data_set(args.data, args.split)
+    data = _open_data(args)
     count = min(len(data), args.limit or len(data))
     with (
         closing(open_serving(args.model, serving_options(args))) as backend,
@@ -81,6 +85,11 @@ def _evaluate(
     )
 
 
+def _open_data(args: argparse.Namespace) -> DataSet:
+    data = open_data_set(args.data, args.split)
+    return Mapped(data, read_class_map(args.classes, [data.label_set])) if args.classes else data
+
+
 def serving_options(args: argparse.Namespace) -> ServingOptions:
     """As a node's, but "auto" waits for the engine: one backend is to answer for all frames."""
     return ServingOptions(args.backend, args.device, wait=True)
@@ -88,8 +97,9 @@ def serving_options(args: argparse.Namespace) -> ServingOptions:
 
 def _command(args: argparse.Namespace) -> str:
     """The command with all that it took by default."""
-    limit = ["--limit", str(args.limit)] if args.limit else []
-    options = ["--backend", args.backend, "--device", args.device, "--split", args.split, *limit]
+    given = [("--limit", args.limit), ("--classes", args.classes)]
+    optional = [word for name, value in given if value is not None for word in (name, str(value))]
+    options = ["--backend", args.backend, "--device", args.device, "--split", args.split, *optional]
     words = ["asymformer", "evaluate", args.model, "--data", str(args.data), *options, "-o", str(args.output)]
     return shlex.join(words)
 

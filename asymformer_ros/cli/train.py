@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,19 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.optional import require
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asymformer_ros.datasets import DataSet
+    from asymformer_ros.datasets.classes import ClassMap
     from asymformer_ros.models.normalization import Normalization
     from asymformer_ros.network import AsymFormer
-    from asymformer_ros.training.classes import ClassMap
     from asymformer_ros.training.frames import Frames
     from asymformer_ros.training.recipe import Recipe
 
 _INPUT_SIZES = {"full": (480, 640), "small": (256, 320), "rooms": (288, 384)}
 _PACKAGED = "efficientnet-lite"
+_log = logging.getLogger(__name__)
+
 _NEEDED = ("torch", "tqdm", "tensorboard")
 
 
@@ -61,6 +66,15 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         metavar="HxW",
         help="height x width (default: 480x640; small: 256x320; rooms: 288x384)",
     )
+    parser.add_argument(
+        "--hold-out",
+        type=float,
+        metavar="F",
+        help="evaluate on this share of the first --data's training frames, whole scenes, instead of the test frames",
+    )
+    parser.add_argument(
+        "--share", type=float, metavar="F", help="of each batch that comes from the last --data (default: all alike)"
+    )
     parser.add_argument("--epochs", type=int, metavar="N", help="default: 500; small: 100; rooms: 60")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: 8")
     parser.add_argument("--learning-rate", type=float, metavar="F", help="the highest (default: 5e-5; others: 1e-3)")
@@ -75,7 +89,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises AsymformerError, as `train` does."""
+    """The exit code is `Stop.exit_code`. Raises AsymformerError, as `train` does."""
     require("training", *_NEEDED)
     from asymformer_ros.inference.torch import choose_device
     from asymformer_ros.models.bundle import ModelBundle
@@ -93,24 +107,47 @@ def run(args: argparse.Namespace) -> int:
         data=" and ".join(path.resolve().name for path in args.data),
         origin=_origin(args),
         normalization=_normalization(args),
+        renamed=classes.renamed,
     )
     resources = Resources(choose_device(args.device), args.workers, args.limit_minutes, args.evaluate_limit)
-    if train(plan, _network(args, classes), splits, args.output, resources):
-        print(describe_written(args.output / MODEL, ModelBundle.load(args.output / MODEL)))
-    return 0
+    model = args.output / MODEL
+    before = model.stat().st_mtime_ns if model.exists() else None
+    code = train(plan, _network(args, classes), splits, args.output, resources)
+    if not code and model.stat().st_mtime_ns != before:
+        print(describe_written(model, ModelBundle.load(model)))
+    return code
 
 
 def _open(args: argparse.Namespace) -> tuple[ClassMap, tuple[Frames, Frames]]:
     """The classes to learn, and the frames to train and to evaluate on; each may fill a third of the memory."""
-    from asymformer_ros.datasets import open_data_set
-    from asymformer_ros.training.classes import own_classes, read_class_map
+    from asymformer_ros.datasets.classes import own_classes, read_class_map
     from asymformer_ros.training.frames import Frames, free_memory
 
-    train, test = ([open_data_set(folder, split) for folder in args.data] for split in ("train", "test"))
+    train, test = _splits(args)
     sources = [data.label_set for data in train]
     classes = read_class_map(args.classes, sources) if args.classes else own_classes(sources)
     budget = free_memory() // 3
-    return classes, (Frames(train, classes, budget), Frames(test, classes, budget))
+    frames = Frames(train, classes, budget), Frames(test, classes, budget)
+    both = set(frames[0].names) & set(frames[1].names)
+    if both:
+        _log.warning(
+            "%d of %d test frames are trained on, too, such as %s: the scores will say nothing about other rooms",
+            len(both),
+            len(frames[1]),
+            min(both),
+        )
+    return classes, frames
+
+
+def _splits(args: argparse.Namespace) -> tuple[Sequence[DataSet], Sequence[DataSet]]:
+    """Data sets to train on and to evaluate on; frames held out are of the first one's training part."""
+    from asymformer_ros.datasets import hold_out, open_data_set
+
+    train = [open_data_set(folder, "train") for folder in args.data]
+    if args.hold_out is None:
+        return train, [open_data_set(folder, "test") for folder in args.data]
+    rest, held = hold_out(train[0], args.hold_out)
+    return [rest, *train[1:]], [held]
 
 
 def _origin(args: argparse.Namespace) -> str:
@@ -124,7 +161,7 @@ def _origin(args: argparse.Namespace) -> str:
 def _recipe(args: argparse.Namespace) -> Recipe:
     from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED, ROOMS
 
-    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate")}
+    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "share")}
     recipe = {"full": PUBLISHED, "small": FROM_SCRATCH, "rooms": ROOMS}[args.config]
     return replace(recipe, **{name: value for name, value in given.items() if value is not None})
 
@@ -155,7 +192,3 @@ def _normalization(args: argparse.Namespace) -> Normalization:
     from asymformer_ros.models.normalization import EFFICIENTNET_LITE_NORMALIZATION, PUBLISHED_NORMALIZATION
 
     return EFFICIENTNET_LITE_NORMALIZATION if args.config == "rooms" else PUBLISHED_NORMALIZATION
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 from asymformer_ros.datasets.files import NPY, PNG, SUNRGBD, FileDataSet
 from asymformer_ros.datasets.labelled import SPLITS, DataSet, LabelledFrame
 from asymformer_ros.datasets.nyuv2_mat import MAT_FILE, Nyuv2MatDataSet
+from asymformer_ros.datasets.part import Part, hold_out
 from asymformer_ros.errors import ConfigurationError
 
-__all__ = ["SPLITS", "DataSet", "LabelledFrame", "open_data_set"]
+__all__ = ["SPLITS", "DataSet", "LabelledFrame", "Part", "hold_out", "open_data_set"]
 
 _LAYOUTS = (PNG, NPY, SUNRGBD)
 _SHOWN = 8  # names of a folder's content that an error shows

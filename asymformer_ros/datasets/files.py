@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,14 +21,16 @@ from asymformer_ros.frames.images import read_depth, read_labels, read_rgb
 from asymformer_ros.models.labels import LabelSet, label_set, read_label_set
 
 LABEL_SET_FILE = "label_set.json"
-_SUFFIXES = (".png", ".jpg", ".npy")
+_JPEG = (".jpg", ".jpeg", ".JPG", ".JPEG")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where the files of a frame are, below the folder, and what they mean.
 
-    rgb, depth, labels: paths with {split} and {name}, ending in .png or .npy. metres: one unit of depth.
+    rgb, depth, labels: paths with {split} and {name}, ending in .png or .npy; colour may end in .jpg or .jpeg instead
+    of .png. metres: one unit of depth.
     label_set: the classes, labels 1..N, where the folder has no label_set.json.
     """
 
@@ -70,12 +75,24 @@ class FileDataSet:
         self.label_set: LabelSet = (
             read_label_set(str(own_classes)) if own_classes.exists() else label_set(layout.label_set)
         )
-        self._layout = layout
+        self._layout, self._folder = layout, folder
+        self.frame_names: Sequence[str] = _listed(folder / f"{split}.txt")
         self._files = [
-            tuple(folder / path.format(split=split, name=name) for path in layout.paths)
-            for name in _listed(folder / f"{split}.txt")
+            (
+                _colour_file(folder / layout.rgb.format(split=split, name=name)),
+                *(folder / path.format(split=split, name=name) for path in (layout.depth, layout.labels)),
+            )
+            for name in self.frame_names
         ]
         _require(folder, self._files)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See DataSet; of the names and sizes of all files, and the classes."""
+        digest = hashlib.sha256(json.dumps(self.label_set.names).encode())
+        for file in (file for frame in self._files for file in frame):
+            digest.update(f"{file.relative_to(self._folder)} {file.stat().st_size}\n".encode())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self._files)
@@ -103,6 +120,13 @@ def _listed(path: Path) -> list[str]:
     if not names:
         raise FrameError(f"the split's list '{path}' is empty: expected the name of one frame on each line")
     return [name.stem if name.suffix.lower() in _SUFFIXES else name.name for name in names]
+
+
+def _colour_file(path: Path) -> Path:
+    """The file, or the JPEG that is there instead of a PNG."""
+    if path.suffix != ".png" or path.is_file():
+        return path
+    return next((other for suffix in _JPEG if (other := path.with_suffix(suffix)).is_file()), path)
 
 
 def _require(folder: Path, frames: Sequence[tuple[Path, ...]]) -> None:

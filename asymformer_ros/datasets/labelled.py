@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
 from asymformer_ros.models.labels import LabelSet
 
 SPLITS = ("train", "test")
@@ -41,6 +42,14 @@ class DataSet(Protocol):
     def label_set(self) -> LabelSet:
         """The classes that the labels count."""
 
+    @property
+    def frame_names(self) -> Sequence[str]:
+        """Of the frames, in order: the same frame has the same name in every split."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what the files are: another one where frames, or the sizes of their files, are others."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> LabelledFrame:
@@ -49,12 +58,17 @@ class DataSet(Protocol):
 
 
 def labels_from_one(stored: NDArray[Any], classes: int) -> NDArray[np.uint8]:
-    """Labels as data sets store them, 0 void and 1..N, to 0..N-1 and 255 for void.
+    """Labels as data sets store them, 0 or 255 void and 1..N, to 0..N-1 and 255 for void.
 
-    stored: (H, W), of any numeric type. Raises FrameError for what is not a whole number of 0..N.
+    stored: (H, W), of any numeric type. Raises FrameError for what is not a whole number of 0..N, or 255.
     """
     with np.errstate(invalid="ignore"):  # NaN, which then differs
         labels = stored.astype(np.uint8)
-    if not np.array_equal(labels, stored) or labels.max(initial=0) > classes:
-        raise FrameError(f"labels are {stored.min()} to {stored.max()}: expected 0 (void) and classes 1 to {classes}")
+    whole = np.array_equal(labels, stored)
+    if classes < UNLABELLED:
+        labels[labels == UNLABELLED] = 0
+    if not whole or labels.max(initial=0) > classes:
+        raise FrameError(
+            f"labels are {stored.min()} to {stored.max()}: expected 0 or 255 (void) and classes 1 to {classes}"
+        )
     return labels - np.uint8(1)  # 0 becomes 255

@@ -6,7 +6,8 @@ The .mat file is HDF5, its arrays transposed: images (1449, 3, 640, 480) uint8, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,17 @@ class Nyuv2MatDataSet:
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    @property
+    def frame_names(self) -> Sequence[str]:
+        """See DataSet: the authors' numbers, from 1."""
+        return [str(index + 1) for index in self._indices]
+
+    @property
+    def fingerprint(self) -> str:
+        """See DataSet; of the file's size and the split."""
+        content = f"{self._path.stat().st_size} {self._indices.tolist()} {self._classes.tolist()}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def __getitem__(self, index: int) -> LabelledFrame:
         """See DataSet. Opens the file anew: an open one must not be shared with a forked process."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -19,11 +22,20 @@ from asymformer_ros.training.augment import Sample, ViewSize, augment
 from asymformer_ros.training.frames import Frames, Order
 from asymformer_ros.training.recipe import Recipe
 
+_log = logging.getLogger(__name__)
+
 _AHEAD = 4  # batches that each worker makes in advance
+_SHARED = Path("/dev/shm")
+_BYTES_PER_PIXEL = 6  # three of colour, two of depth, one of label
+_MARGIN = 1.5  # others use shared memory, too, and the batch that is trained on is there as well
+_PATIENCE = 600.0  # seconds for one batch
 
 
 class Batch(NamedTuple):
-    """rgb (N, H, W, 3) uint8, depth (N, H, W) int32 millimetres (0 unknown), labels (N, H, W) uint8."""
+    """rgb (N, H, W, 3) uint8, depth (N, H, W) millimetres (0 unknown), labels (N, H, W) uint8.
+
+    Depth is the 16 bits of uint16 as int16, for PyTorch calculates with few unsigned types.
+    """
 
     rgb: Tensor
     depth: Tensor
@@ -33,7 +45,7 @@ class Batch(NamedTuple):
     def of(samples: Sequence[Sample]) -> Batch:
         return Batch(
             torch.from_numpy(np.stack([sample.rgb for sample in samples])),
-            torch.from_numpy(np.stack([sample.depth for sample in samples]).astype(np.int32)),
+            torch.from_numpy(np.stack([sample.depth for sample in samples]).view(np.int16)),
             torch.from_numpy(np.stack([sample.labels for sample in samples])),
         )
 
@@ -43,7 +55,7 @@ class Batch(NamedTuple):
             torch.tensor(values, device=device) * 255 for values in (normalization.rgb_mean, normalization.rgb_std)
         )
         rgb = self.rgb.to(device, non_blocking=True).float().sub_(mean).div_(std).permute(0, 3, 1, 2)
-        metres = self.depth.to(device, non_blocking=True)[:, None] * 0.001
+        metres = (self.depth.to(device, non_blocking=True)[:, None].int() & 0xFFFF) * 0.001
         return rgb, metres.sub_(normalization.depth_mean).div_(normalization.depth_std)
 
 
@@ -76,22 +88,61 @@ class _Augmented(Dataset[Batch | AsymformerError]):
 def augmented_batches(frames: Frames, view: View, order: Order, first_step: int, workers: int) -> Iterator[Batch]:
     """The batches of all steps from first_step on, made in `workers` processes, or in this one where it is 0.
 
-    Raises FrameError where a frame cannot be read.
+    Where shared memory, through which batches come, has no room for those that are made in advance, fewer are, or none.
+    Raises FrameError where a frame cannot be read, AsymformerError where no batch comes for _PATIENCE seconds.
     """
+    ahead = _batches_ahead(view.size.view, order.batch_size, workers)
+    if workers and not ahead:
+        workers = 0
     loader = DataLoader(
         _Augmented(frames, view),
         batch_size=None,
         sampler=_From(order, first_step),
         num_workers=workers,
-        prefetch_factor=_AHEAD if workers else None,
+        prefetch_factor=ahead if workers else None,
+        timeout=_PATIENCE if workers else 0,
         multiprocessing_context="fork" if workers else None,
         worker_init_fn=_begin_worker,
         collate_fn=_as_it_is,
     )
-    for batch in loader:
+    for batch in _patiently(iter(loader)):
         if isinstance(batch, AsymformerError):
             raise batch
         yield batch
+
+
+def _patiently(batches: Iterator[Batch | AsymformerError]) -> Iterator[Batch | AsymformerError]:
+    """The same, but what PyTorch raises where a worker is killed, or answers no more, in one sentence."""
+    while True:
+        try:
+            yield next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise AsymformerError(
+                f"a worker process makes no more batches ({reason}): it may have been killed for memory, or {_SHARED} "
+                "is full; try --workers 0. What was trained is kept up to the last save"
+            ) from error
+
+
+def _batches_ahead(size: tuple[int, int], batch_size: int, workers: int) -> int:
+    """How many batches each worker may make in advance, 0..4, so that all of them have room in shared memory."""
+    if not workers or not _SHARED.exists():
+        return _AHEAD
+    file_system = os.statvfs(_SHARED)
+    free, one = file_system.f_bavail * file_system.f_frsize, batch_size * size[0] * size[1] * _BYTES_PER_PIXEL
+    ahead = min(_AHEAD, int(free / (_MARGIN * one * workers)))
+    if ahead < _AHEAD:
+        how = f"each of {workers} workers makes {ahead} batches in advance" if ahead else "this process makes batches"
+        _log.warning(
+            "%s has %.0f MB free, a batch takes %.1f MB: %s; in a container, --shm-size=1g gives room",
+            _SHARED,
+            free / 1e6,
+            one / 1e6,
+            how,
+        )
+    return ahead
 
 
 class _From:
@@ -105,9 +156,9 @@ class _From:
 
 
 def _begin_worker(_: int) -> None:
-    """Ctrl-C reaches the whole process group, and must end the main process alone, which then ends the workers."""
+    """Signals may be sent to the whole process group, and are the main process's alone, which then ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(0)
 
 

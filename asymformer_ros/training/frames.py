@@ -5,16 +5,18 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets import DataSet
-from asymformer_ros.errors import FrameError
+from asymformer_ros.datasets.classes import ClassMap
+from asymformer_ros.errors import ConfigurationError, FrameError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.training.augment import Sample
-from asymformer_ros.training.classes import ClassMap
 
 _BYTES_PER_PIXEL = 6  # three of colour, two of depth, one of label
 
@@ -41,6 +43,21 @@ class Frames:
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    @property
+    def names(self) -> list[str]:
+        """Of all frames, as their data sets name them."""
+        return [f"{data.name} {name}" for data in self._data_sets for name in data.frame_names]
+
+    @property
+    def counts(self) -> list[int]:
+        """Of each data set's frames."""
+        return [len(data) for data in self._data_sets]
+
+    @property
+    def content(self) -> list[str]:
+        """What the frames are, beside their number: of each data set its fingerprint, shortened."""
+        return [data.fingerprint[:16] for data in self._data_sets]
 
     def __getitem__(self, index: int) -> Sample:
         if index < self._capacity and self._kept[index]:
@@ -89,23 +106,62 @@ def free_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-class Order:
-    """Batches of (epoch, index) from a step on to the last, an epoch being all frames in an order of its own.
+@dataclass(frozen=True)
+class Mixture:
+    """What a batch is made of: frames of `main`, and `mixed` of the `other` frames, whose indices come after those.
 
-    The order follows from seed and epoch alone. Frames that do not fill a batch are left out of that epoch.
+    An epoch is all main frames. Raises ConfigurationError where a batch would have no main frame, or the share of other
+    ones is not 0..1.
     """
 
-    def __init__(self, count: int, batch_size: int, epochs: int, seed: int) -> None:
-        self._count, self._seed = count, seed
-        self.batch_size = min(batch_size, count)
-        self.steps_per_epoch = count // self.batch_size
+    main: int
+    other: int = 0
+    mixed: int = 0
+
+    @staticmethod
+    def of(counts: Sequence[int], batch_size: int, share: float | None) -> Mixture:
+        """share: of each batch that the last data set has; None: all frames are alike."""
+        if share is None:
+            return Mixture(sum(counts))
+        mixed = round(share * batch_size)
+        if len(counts) < 2 or not 0 <= share < 1 or mixed >= batch_size:
+            raise ConfigurationError(
+                f"the share of the last of several data sets is 0..1, less than a whole batch of {batch_size}: got "
+                f"{share:g} for {len(counts)} data sets"
+            )
+        return Mixture(sum(counts[:-1]), counts[-1], mixed)
+
+
+class Order:
+    """Batches of (epoch, index) from a step on to the last, an epoch being all main frames in an order of its own.
+
+    The order follows from seed and epoch alone. Frames that do not fill a batch are left out of that epoch. Frames that
+    are mixed in come in an order of theirs, all of them before one comes again.
+    """
+
+    def __init__(self, mixture: Mixture, batch_size: int, epochs: int, seed: int) -> None:
+        self._mixture, self._seed = mixture, seed
+        self._own = min(batch_size - mixture.mixed, mixture.main)
+        self.batch_size = self._own + mixture.mixed
+        self.steps_per_epoch = mixture.main // self._own
         self.steps = epochs * self.steps_per_epoch
 
     def batches(self, first_step: int) -> Iterator[list[tuple[int, int]]]:
         epoch, skip = divmod(first_step, self.steps_per_epoch)
         while epoch * self.steps_per_epoch < self.steps:
-            shuffled = np.random.default_rng((self._seed, epoch)).permutation(self._count)
+            shuffled = np.random.default_rng((self._seed, epoch)).permutation(self._mixture.main)
             for number in range(skip, self.steps_per_epoch):
-                start = number * self.batch_size
-                yield [(epoch, int(index)) for index in shuffled[start : start + self.batch_size]]
+                start = number * self._own
+                own = [int(index) for index in shuffled[start : start + self._own]]
+                yield [(epoch, index) for index in (*own, *self._mixed(epoch * self.steps_per_epoch + number))]
             epoch, skip = epoch + 1, 0
+
+    def _mixed(self, step: int) -> Iterator[int]:
+        for position in range(step * self._mixture.mixed, (step + 1) * self._mixture.mixed):
+            turn, place = divmod(position, self._mixture.other)
+            yield self._mixture.main + int(_shuffled(self._mixture.other, self._seed, turn)[place])
+
+
+@lru_cache(maxsize=2)
+def _shuffled(count: int, seed: int, turn: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, turn, 1)).permutation(count)

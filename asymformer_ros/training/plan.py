@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import torch
 
@@ -21,7 +22,8 @@ class Plan:
     """What is trained, and how; a folder belongs to one plan.
 
     data: what the training frames are, and origin: what the weights start from, both for people. normalization: what
-    the initial weights were trained with, or else the published one.
+    the initial weights were trained with, or else the published one. renamed: class of the data to class learnt, as in
+    `ClassMap`.
     Raises ConfigurationError where the name is empty, the input size is none of a network, or the seed is below 0.
     """
 
@@ -33,6 +35,7 @@ class Plan:
     data: str
     origin: str
     normalization: Normalization = PUBLISHED_NORMALIZATION
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -47,6 +50,7 @@ class Plan:
             "test_frames": frames[1],
             "input_size": list(self.input_size),
             "classes": list(self.label_set.names),
+            "class_map": dict(self.renamed),
             "network": asdict(config),
             "origin": self.origin,
             "normalization": asdict(self.normalization),

@@ -98,7 +98,8 @@ class Recipe:
     degrees; border: pixels at each side that carry no image, cut off mostly. crop: (height, width) of the views that
     are trained on, None: the network's input size. balance_power: of the class weights, which are then held within
     balance_limits. full_resolution_loss: of every pixel instead of a 16th of them. average_decay: of the moving average
-    of the weights. depth_rate: of the learning rate, for the depth branch.
+    of the weights. depth_rate: of the learning rate, for the depth branch. share: of each batch that comes from the
+    last of several data sets; None: all their frames are alike.
     Source: the training script of AsymFormer's authors, for optimiser, schedule, flip and colours; class weights, depth
     faults, scales and averaging are ours.
     Raises ConfigurationError where a value makes no sense.
@@ -128,6 +129,7 @@ class Recipe:
     depth: DepthFaults = DepthFaults()
     rgb_branch: RgbBranch = RgbBranch()
     depth_rate: float = 1.0
+    share: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "power"):

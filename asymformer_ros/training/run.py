@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from asymformer_ros.training.augment import ViewSize
 from asymformer_ros.training.average import averaged_copy
 from asymformer_ros.training.batches import Batch, View, augmented_batches
 from asymformer_ros.training.evaluate import Evaluator
-from asymformer_ros.training.frames import Frames, Order, spread
+from asymformer_ros.training.frames import Frames, Mixture, Order, spread
 from asymformer_ros.training.journal import SCORES, Journal
 from asymformer_ros.training.loss import BalancedLoss, balance_weights
 from asymformer_ros.training.plan import Plan, Resources
@@ -28,8 +29,8 @@ _BALANCE_FRAMES = 2000
 _PICTURES = 4
 
 
-def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder: Path, resources: Resources) -> bool:
-    """Train on the first split, evaluate on the second, in a folder; returns whether it came to its end.
+def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder: Path, resources: Resources) -> int:
+    """Train on the first split, evaluate on the second, in a folder; returns `Stop.exit_code`, 0 where it has ended.
 
     It continues from the folder's state where there is one. The network is changed in place.
     Raises CheckpointError or ConfigurationError, as `load_state` does, ConfigurationError where the folder cannot be
@@ -39,7 +40,8 @@ def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder
     run = _Run(plan, network, splits, folder, resources)
     try:
         with stop.on_signals():
-            return run.go(stop)
+            run.go(stop)
+            return stop.exit_code
     finally:
         run.journal.close()
 
@@ -52,9 +54,11 @@ class _Run:
         chosen = spread(len(splits[1]), resources.evaluate_limit)
         self._evaluator = Evaluator(splits[1], chosen, plan, resources.device)
         self._counts = len(self._frames), len(chosen)
-        self._settings = plan.settings(network.config, self._counts)
+        content = {"training": self._frames.content, "test": splits[1].content, "weights": _hash(network)}
+        self._settings = {**plan.settings(network.config, self._counts), "content": content}
         saved = load_state(folder, self._settings)
-        self._order = Order(len(self._frames), plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
+        mixture = Mixture.of(self._frames.counts, plan.recipe.batch_size, plan.recipe.share)
+        self._order = Order(mixture, plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
         self._progress = saved.progress if saved else Progress()
         self.journal = _open_journal(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
         self._trainer = Trainer(network.to(resources.device), plan, self._loss(), self._order.steps_per_epoch)
@@ -63,8 +67,10 @@ class _Run:
             self.journal.say(f"continues at step {self._trainer.step} of {self._order.steps}")
         self._saved_at = time.monotonic()
 
-    def go(self, stop: Stop) -> bool:
+    def go(self, stop: Stop) -> None:
         """Epoch after epoch, until the last one is evaluated or `stop` becomes true."""
+        if self._progress.evaluated >= self._plan.recipe.epochs:
+            self.journal.say(f"all {self._plan.recipe.epochs} epochs were done before: nothing is left to do")
         recipe, size = self._plan.recipe, self._plan.input_size
         view = View(ViewSize(recipe.crop or size, size), recipe, self._plan.seed)
         batches = augmented_batches(self._frames, view, self._order, self._trainer.step, self._resources.workers)
@@ -85,9 +91,8 @@ class _Run:
                     f"{stop.reason}: stopped after step {self._trainer.step} of {self._order.steps}, all is kept in "
                     f"{self._folder}; the same command goes on from there"
                 )
-                return False
+                return
             self._save()
-        return True
 
     def _loss(self) -> BalancedLoss:
         classes, recipe = self._plan.label_set, self._plan.recipe
@@ -153,6 +158,14 @@ class _Run:
     def _save(self) -> None:
         save_state(self._folder, self._settings, Saved(self._trainer.state(), self._progress))
         self._saved_at = time.monotonic()
+
+
+def _hash(network: AsymFormer) -> str:
+    """Of the weights that a training starts from, shortened."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _open_journal(folder: Path, step: int, epoch: int) -> Journal:

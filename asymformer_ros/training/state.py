@@ -77,9 +77,11 @@ def load_state(folder: Path, settings: Mapping[str, object]) -> Saved | None:
 
 
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs; settings that an older version did not have yet are as they were, but classes may be new."""
     found: list[str] = []
-    for key in stored:
-        before, after = stored[key], now.get(key)
+    new = [key for key in now if key not in stored] if prefix == "class_map." else []
+    for key in (*stored, *new):
+        before, after = stored.get(key, "void"), now.get(key, "void")
         if isinstance(before, dict) and isinstance(after, dict):
             found += _differences(before, after, f"{prefix}{key}.")
         elif before != after:

@@ -9,24 +9,32 @@ from types import FrameType
 
 from asymformer_ros.signals import handling
 
+TIME_OVER = 124
+"""Exit code where the time is over, as of GNU timeout."""
+
 
 class Stop:
-    """Whether a run is to end early, by a signal or because its time is over; `reason` says which."""
+    """Whether a run is to end early, by a signal or because its time is over; `reason` says which.
+
+    exit_code: 0 unless it is, TIME_OVER, or 128 and the signal's number, as shells have it: so `train && evaluate` does
+    not go on with half a model.
+    """
 
     def __init__(self, minutes: float | None) -> None:
         self._end = time.monotonic() + 60 * minutes if minutes is not None else None
         self.reason = ""
+        self.exit_code = 0
 
     def __call__(self) -> bool:
         if not self.reason and self._end is not None and time.monotonic() >= self._end:
-            self.reason = "the time is over"
+            self.reason, self.exit_code = "the time is over", TIME_OVER
         return bool(self.reason)
 
     def interrupt(self, number: int, _: FrameType | None) -> None:
         """Signal handler. Raises KeyboardInterrupt at the second signal, to end at once."""
         if self.reason:
             raise KeyboardInterrupt
-        self.reason = f"{signal.Signals(number).name} came"
+        self.reason, self.exit_code = f"{signal.Signals(number).name} came", 128 + number
 
     def on_signals(self) -> AbstractContextManager[None]:
         """SIGINT and SIGTERM meanwhile call `interrupt`."""

@@ -1,4 +1,4 @@
-"""The classes that a model learns, from the classes that the data have."""
+"""The classes that a model knows, from the classes that the data have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.datasets.labelled import DataSet, LabelledFrame
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.models.labels import LabelSet
@@ -45,7 +46,7 @@ class ClassMap:
 
 
 def read_class_map(path: Path, sources: Sequence[LabelSet]) -> ClassMap:
-    """The classes file of `asymformer train --classes`.
+    """The classes file of `asymformer train --classes` and `evaluate --classes`.
 
     Raises ConfigurationError where it cannot be read, has another form, or lists a class that no source has.
     """
@@ -75,3 +76,19 @@ def own_classes(sources: Sequence[LabelSet]) -> ClassMap:
                 "with a classes file (--classes)"
             )
     return ClassMap(first, {name: name for name in first.names})
+
+
+class Mapped:
+    """A data set whose labels are the class map's."""
+
+    def __init__(self, data: DataSet, classes: ClassMap) -> None:
+        self._data, self._table = data, classes.table(data.label_set)
+        self.name, self.label_set = data.name, classes.label_set
+        self.frame_names, self.fingerprint = data.frame_names, data.fingerprint
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        labelled = self._data[index]
+        return LabelledFrame(labelled.frame, self._table[labelled.labels])
