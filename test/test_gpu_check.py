@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ import gpu_check
 import gpu_parts
 import gpu_questions
 import gpu_report
-import gpu_variants
 from gpu_libraries import environment_for
 
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
@@ -208,63 +206,3 @@ def test_libraries_of_a_folder_are_there_before_all_else(tmp_path: Path) -> None
     for _ in range(2):  # a run that goes on finds its own file there
         environment = environment_for(libraries, tmp_path)
         assert gpu_check.run_part(python(code), environment, 60) == {"there": True}
-
-
-class Swapping:
-    """A backend that goes over to an engine, or says that there will be none."""
-
-    def __init__(self, frames: int, progress: str = "") -> None:
-        self._left, self.progress = frames, progress
-
-    @property
-    def name(self) -> str:
-        return "torch cuda fp16" if self._left > 0 else "tensorrt 10.3 fp16"
-
-    def infer(self, rgb: object, depth: object) -> None:
-        self._left -= 1
-
-
-def test_the_gap_at_the_swap_is_measured_until_the_engine_has_served_for_a_while() -> None:
-    found = gpu_questions.gaps(Swapping(40), [(None, None)], rate=1000.0)
-    assert found["frames"] == 39 + gpu_questions.AFTER
-    assert found["longest_ms"] >= found["longest_near_swap_ms"] > 0
-    assert "139 frames at 1000 Hz" in found["summary"]
-
-
-def test_a_swap_that_will_not_come_is_a_reason() -> None:
-    found = gpu_questions.gaps(Swapping(10**9, "none: it cannot be built"), [(None, None)], rate=1000.0)
-    assert found == {"reason": "there is no engine to go over to: none: it cannot be built"}
-
-
-@pytest.mark.parametrize(
-    ("layer", "group"),
-    [
-        ("/classify/ArgMax", "argmax"),
-        ("{ForeignNode[/network/stages.1/fusion/correlate/Softmax]}", "CMA attention"),
-        ("_gemm_mha_v2_/network/stages.2/depth/blocks.0/attention/MatMul", "other attention"),
-        ("Reformatting CopyNode for Input Tensor 0", "reformat"),
-        ("/network/stem/Conv + /network/stem/Relu", "convolution"),
-        ("/network/Resize", "other"),
-    ],
-)
-def test_layers_of_the_profile_are_grouped_by_name(layer: str, group: str) -> None:
-    assert gpu_questions.group_of(layer) == group
-
-
-def test_a_changed_build_is_the_packages_own_afterwards() -> None:
-    seen = list[str]()
-    compiler = SimpleNamespace(set_precision=lambda *_: ("unmatched",))
-    own = compiler.set_precision
-    with gpu_variants.changed(compiler, lambda trt, config: seen.append(f"{trt} {config}")):
-        assert compiler.set_precision(SimpleNamespace(trt="trt"), None, "config", None) == ("unmatched",)
-    assert seen == ["trt config"]
-    assert compiler.set_precision is own
-
-
-def test_the_second_build_has_the_first_ones_timings_and_nothing_else(tmp_path: Path) -> None:
-    assert not gpu_questions._fresh_with_timings(tmp_path, "second_build")
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build" / "timings-tensorrt-10.3.0.bin").write_bytes(b"timings")
-    (tmp_path / "second_build" / "old").touch()
-    assert gpu_questions._fresh_with_timings(tmp_path, "second_build")
-    assert [path.name for path in (tmp_path / "second_build").iterdir()] == ["timings-tensorrt-10.3.0.bin"]
