@@ -16,7 +16,7 @@ from engine_models import write_tiny
 from asymformer_ros.engine import provide
 from asymformer_ros.engine.api import load_library
 from asymformer_ros.engine.build import BuildResult, GraphFiles
-from asymformer_ros.engine.cache import EngineCache
+from asymformer_ros.engine.cache import KERNELS, EngineCache
 from asymformer_ros.engine.context import BuildContext, BuildProgress
 from asymformer_ros.engine.disk import StorageError
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
@@ -127,6 +127,17 @@ def test_a_stale_engine_is_built_again_and_the_reason_told(tiny: Tiny, caplog: p
     assert caplog.messages[1].startswith(
         "the engine in the cache is stale: the engine was built by version 0.9, now it is"
     )
+
+
+@needs_no_gpu
+def test_kernels_that_were_compiled_for_the_old_plan_go_with_it(tiny: Tiny) -> None:
+    plan = tiny.provide().plan
+    plan.with_name(KERNELS).write_bytes(b"compiled at the first opening")
+    tiny.provide()
+    assert plan.with_name(KERNELS).exists()
+    plan.unlink()
+    tiny.provide()
+    assert not plan.with_name(KERNELS).exists()
 
 
 @needs_no_gpu

@@ -20,6 +20,8 @@ from asymformer_ros.files import write_atomically
 _log = logging.getLogger(__name__)
 
 PLAN, MANIFEST, LOCK = "engine.plan", "manifest.json", "lock"
+KERNELS = "kernels.bin"
+"""What TensorRT-RTX compiles when it opens the plan."""
 
 _WAIT = 0.2  # seconds between two tries for the lock
 _REMIND = 30.0  # seconds after which waiting is told again
@@ -123,7 +125,8 @@ def writable(folder: Path) -> Iterator[Path]:
 
 
 def sweep(slot: Path) -> None:
-    """Remove what killed builds left; only while the slot is locked."""
+    """Remove what killed builds and engines before left; only while the slot is locked."""
+    (slot / KERNELS).unlink(missing_ok=True)
     for leftover in slot.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 

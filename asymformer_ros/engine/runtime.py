@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asymformer_ros.engine.api import TensorInfo, TensorRt, dtype_name, make_logger, starting
+from asymformer_ros.engine.cache import KERNELS
 from asymformer_ros.errors import BackendError
 from asymformer_ros.files import write_atomically
 
@@ -34,7 +35,7 @@ class EngineFile:
     @property
     def kernels(self) -> Path:
         """Where TensorRT-RTX keeps the kernels that it compiles at an opening; others have them in the plan."""
-        return self.plan.with_name("kernels.bin")
+        return self.plan.with_name(KERNELS)
 
 
 class SharedRuntime:
