@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the models of these tests are bundles")
 
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.inference import selection, tensorrt
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
-from asymformer_ros.inference.selection import ServingOptions, engine_obstacle, open_backend, open_serving
+from asymformer_ros.inference.selection import ServingOptions, engine_obstacle, open_serving
+from asymformer_ros.inference.torch import TorchBackend
 from asymformer_ros.inference.upgrading import UpgradingBackend
+from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.model import Model
 
 GPU = GpuInfo("Orin", (8, 7), (12, 6))
@@ -127,12 +133,21 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
 
     def run_engine(file: EngineFile, model: Model) -> Engine:
         plans.append(file.plan)
-        return Engine(open_backend("torch", "untrained", "cpu"))
+        return Engine(TorchBackend.open(model, "cpu"))
 
     if isinstance(probe_gpu(), GpuInfo):
         pytest.skip("with a GPU the engine would be verified: test_gpu runs it")
     monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
     monkeypatch.setattr(tensorrt, "open_engine", run_engine)
+    counts: Counter[str] = Counter()
+
+    def counted(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given, **named: counts.update([what]) or function(*given, **named)
+
+    monkeypatch.setattr(selection, "probe_gpu", counted("probed", selection.probe_gpu))
+    monkeypatch.setattr(selection, "open_model", counted("opened", selection.open_model))
+    monkeypatch.setattr(selection, "choose_builder", counted("builder chosen", selection.choose_builder))
+    monkeypatch.setattr(ModelBundle, "sha256", property(counted("hashed", ModelBundle.sha256.fget)))
     backend = open_serving("untrained", ServingOptions(device="cpu", engine_cache=str(tmp_path)))
     assert isinstance(backend, UpgradingBackend)
     rgb, depth = np.zeros((256, 320, 3), np.uint8), np.ones((256, 320), np.float32)
@@ -146,6 +161,7 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
         return backend.name == "tensorrt_rtx fp16"
 
     wait(taken_over)
+    assert counts == {"probed": 1, "opened": 1, "builder chosen": 1, "hashed": 1}
     assert plans[0].is_relative_to(tmp_path)
     assert plans[0].stat().st_size > 1e6
     assert any(text.startswith("building: Preparing the graph 0/1, ") for text in progress)
@@ -153,3 +169,38 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
     assert backend.progress == "tensorrt_rtx fp16 serves"
     assert caplog.messages == []
     backend.close()
+
+
+def test_closing_while_the_model_is_exported_ends_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="builds without a GPU")
+    monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
+    backend = open_serving("untrained_full", ServingOptions(device="cpu", engine_cache=str(tmp_path)))
+    assert isinstance(backend, UpgradingBackend)
+    wait(lambda: backend.progress.startswith("building: Preparing the graph"))
+    start = time.monotonic()
+    backend.close()
+    assert time.monotonic() - start < 3
+
+
+def test_loading_that_waits_for_the_engine_is_cancelled_from_another_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="builds without a GPU")
+    monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
+    options, context = ServingOptions(backend="tensorrt", engine_cache=str(tmp_path)), BuildContext()
+    errors: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            open_serving("untrained_full", options, context)
+        except BackendError as error:
+            errors.append(error)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    wait(lambda: context.progress.startswith("building: "))
+    start = time.monotonic()
+    context.cancel()
+    loading.join(10)
+    assert time.monotonic() - start < 3
+    assert [str(error) for error in errors] == ["the engine build was cancelled"]
