@@ -147,7 +147,7 @@ def engine_part(name: str, model: str, folder: Path) -> dict[str, Any]:
 
 def chosen() -> Any:
     """The library that builds here."""
-    from asymformer_ros.engine.provide import choose_builder
+    from asymformer_ros.engine.request import choose_builder
 
     return choose_builder("auto", this_gpu())
 
@@ -163,7 +163,8 @@ def built(model: str, folder: Path, precision: str = "fp16", report: Any = None)
     """The model and its engine, which is in the folder from then on. However long it takes: gpu_check has the limit."""
     from asymformer_ros.engine.cache import EngineCache
     from asymformer_ros.engine.context import BuildContext
-    from asymformer_ros.engine.provide import EngineRequest, provide_engine
+    from asymformer_ros.engine.provide import provide_engine
+    from asymformer_ros.engine.request import EngineRequest
     from asymformer_ros.models.model import open_model
 
     opened = open_model(model)

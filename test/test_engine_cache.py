@@ -131,6 +131,12 @@ def test_a_copied_slot_of_another_precision_or_builder_is_stale(cache: EngineCac
     )
 
 
+def test_an_engine_of_the_layout_before_is_named(cache: EngineCache) -> None:
+    slot, old = stored(cache).plan.parent, cache.folder / "nyu-aaaaaaaaaaaa-fp16-tensorrt"
+    slot.rename(old)
+    assert cache.find(IDENTITY) == Stale((f"{old} is of an older layout and can be deleted",))
+
+
 def test_several_reasons_are_all_told(cache: EngineCache) -> None:
     stored(cache)
     found = cache.find(replace(IDENTITY, builder_version="11.0", compute_capability="7.2"))

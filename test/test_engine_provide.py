@@ -13,14 +13,15 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 psutil = pytest.importorskip("psutil", reason="psutil is not installed")
 from engine_models import write_tiny
 
-from asymformer_ros.engine import provide
+from asymformer_ros.engine import provide, request
 from asymformer_ros.engine.api import load_library
 from asymformer_ros.engine.build import BuildResult, GraphFiles
 from asymformer_ros.engine.cache import KERNELS, EngineCache
 from asymformer_ros.engine.context import BuildContext, BuildProgress
 from asymformer_ros.engine.disk import StorageError
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
-from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+from asymformer_ros.engine.provide import provide_engine
+from asymformer_ros.engine.request import EngineRequest, choose_builder
 from asymformer_ros.engine.verify import Verification
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.models.card import ModelCard
@@ -77,7 +78,7 @@ class Verdicts:
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Tiny:
     caplog.set_level("INFO")
-    monkeypatch.setattr(provide, "_can_be_surveyed", lambda model: False)
+    monkeypatch.setattr(request, "_can_be_surveyed", lambda model: False)
     return Tiny(tmp_path, monkeypatch)
 
 
@@ -293,16 +294,16 @@ def test_tensorrt_without_a_gpu_is_refused() -> None:
 
 def test_auto_takes_what_can_build_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_builder("auto", NO_GPU).name == "tensorrt_rtx"
-    monkeypatch.setattr(provide, "installed_builders", lambda: ("tensorrt",))
+    monkeypatch.setattr(request, "installed_builders", lambda: ("tensorrt",))
     with pytest.raises(BackendError, match=r"no builder .*there is no NVIDIA driver.*serve with torch"):
         choose_builder("auto", NO_GPU)
-    monkeypatch.setattr(provide, "installed_builders", lambda: ())
+    monkeypatch.setattr(request, "installed_builders", lambda: ())
     with pytest.raises(BackendError, match="no TensorRT is installed"):
         choose_builder("auto", GPU)
 
 
 def test_a_builder_that_cannot_be_imported_does_not_hide_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provide, "installed_builders", lambda: ("tensorrt", "tensorrt_rtx"))
+    monkeypatch.setattr(request, "installed_builders", lambda: ("tensorrt", "tensorrt_rtx"))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert choose_builder("auto", GPU).name == "tensorrt_rtx"
 

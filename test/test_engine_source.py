@@ -53,7 +53,7 @@ import sys
 sys.modules["torch"] = sys.modules["onnxruntime"] = None
 from types import SimpleNamespace
 from asymformer_ros.engine.golden import read_golden
-from asymformer_ros.engine.provide import EngineRequest
+from asymformer_ros.engine.request import EngineRequest
 from asymformer_ros.engine.source import typed_graph
 from asymformer_ros.models.model import open_model
 import asymformer_ros.inference.selection, asymformer_ros.inference.tensorrt

@@ -20,7 +20,8 @@ from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.engine.golden import golden_frames
-from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+from asymformer_ros.engine.provide import provide_engine
+from asymformer_ros.engine.request import EngineRequest, choose_builder
 from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.engine.verify import MIN_AGREEMENT
 from asymformer_ros.errors import BackendError

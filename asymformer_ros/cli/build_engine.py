@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.engine.cache import EngineCache
     from asymformer_ros.engine.context import BuildContext
     from asymformer_ros.engine.driver import GpuInfo, probe_gpu
-    from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+    from asymformer_ros.engine.provide import provide_engine
+    from asymformer_ros.engine.request import EngineRequest, choose_builder
     from asymformer_ros.inference.selection import engine_obstacle, golden_check
     from asymformer_ros.models.model import open_model
     from asymformer_ros.onnx_graph.report import PrecisionReport

@@ -61,15 +61,15 @@ class EngineCache:
         """
         shape = "x".join(map(str, next(iter(identity.shapes.values()), ())))
         gpu = f"{identity.gpu}-{identity.multiprocessors}sm" if identity.gpu else "no-gpu"
-        name = _file_name(identity.model_name) or "model"
-        model = f"{name}-{identity.model_sha256[:12]}-{identity.precision}-{identity.builder}"
-        return self.folder / f"{model}-{shape}-{_file_name(gpu)}"
+        return self.folder / f"{_first_layout(identity)}-{shape}-{_file_name(gpu)}"
 
     def find(self, identity: EngineIdentity, *, verified: bool = True) -> Engine | Stale:
         """The engine that is exactly what is wanted and undamaged; verified: and that has passed its verification."""
         slot = self.slot(identity)
         if not (slot / MANIFEST).is_file():
-            return Stale()
+            old = self.folder / _first_layout(identity)
+            there = (old / MANIFEST).is_file()
+            return Stale((f"{old} is of an older layout and can be deleted",) if there else ())
         try:
             manifest = EngineManifest.from_json((slot / MANIFEST).read_text())
             damage = _damage(slot / PLAN, manifest)
@@ -140,6 +140,12 @@ def _damage(plan: Path, manifest: EngineManifest) -> tuple[str, ...]:
     if file_sha256(plan) != manifest.plan_sha256:
         return ("its plan is damaged: the hash is another one",)
     return ()
+
+
+def _first_layout(identity: EngineIdentity) -> str:
+    """Name of the folder before shape and GPU came into it."""
+    name = _file_name(identity.model_name) or "model"
+    return f"{name}-{identity.model_sha256[:12]}-{identity.precision}-{identity.builder}"
 
 
 def _file_name(text: str) -> str:

@@ -14,7 +14,8 @@ from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.engine.golden import GoldenCheck
 from asymformer_ros.engine.options import PRECISIONS
-from asymformer_ros.engine.provide import EngineRequest, choose_builder, provide_engine
+from asymformer_ros.engine.provide import provide_engine
+from asymformer_ros.engine.request import EngineRequest, choose_builder
 from asymformer_ros.engine.runtime import EngineFile, shared_runtime
 from asymformer_ros.errors import AsymformerError, BackendError, ConfigurationError, DependencyError
 from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
