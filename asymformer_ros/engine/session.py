@@ -59,7 +59,7 @@ class Gpu(Protocol):
 
 
 class LoadedEngine(Protocol):
-    """An engine that is on the GPU, with its execution context. All but its making and closing come in between."""
+    """An engine that is on the GPU, with its execution context. The GPU's context is current whenever it is used."""
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]: ...
