@@ -62,6 +62,14 @@ LAYOUTS: dict[str, Callable[[State], object]] = {
         "global_step": 100,
         "optimizer": {"state": {0: {"step": 1, "exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 5e-5}]},
     },
+    "of torch.compile": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    "with a compiled part": lambda state: {
+        key.replace("Decoder.", "Decoder._orig_mod."): value for key, value in state.items()
+    },
+    "of an average of Lightning's": lambda state: {
+        "n_averaged": torch.tensor(3),
+        **{f"module.model._orig_mod.{key}": value for key, value in state.items()},
+    },
     "of several GPUs": lambda state: {"model": {f"module.{key}": value for key, value in state.items()}},
     "of the first release": lambda state: {"state_dict": first_release(state)},
     "with attention as convolution": attention_as_convolution,
@@ -156,6 +164,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(what: str, state: Sta
         (b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning", "web page, not weights"),
         (b"\n  <html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+        (b'{"ep":  {"model": "AsymFormer"}}', "is no checkpoint: it is JSON"),
+        (b"\x08\x08\x12\x07pytorch", "is no checkpoint: it is an ONNX model, which is served as it is"),
+        (b"\x93NUMPY\x01\x00", "it is a NumPy array"),
+        (b"\x89PNG\r\n\x1a\n", "it is a PNG image"),
+        (b"\x1f\x8b\x08\x00", "compressed with gzip: unpack it"),
+        (b"\x08", "no PyTorch checkpoint"),
         (b"hello world, this is text", "no PyTorch checkpoint"),
         (b"PK\x03\x04 and then nothing", "no PyTorch checkpoint"),
         (b"\x80\x02}q\x00", "no PyTorch checkpoint"),

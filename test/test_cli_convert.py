@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def test_the_options_of_convert_are_in_the_bundle(tmp_path: Path) -> None:
     assert (card.name, card.label_set.name, card.input_size) == ("sun", "sunrgbd_37", (448, 576))
     assert card.normalization == IMAGENET_NORMALIZATION
     assert path.stat().st_size < 70e6
+
+
+def test_a_bundle_keeps_what_no_option_changes(tmp_path: Path) -> None:
+    start, path = tmp_path / "start.safetensors", tmp_path / "half.safetensors"
+    assert main(["untrained", str(start), "--size", "small", "--label-set", "nyuv2_13", "--input-size", "64x96"]) == 0
+    assert main(["convert", str(start), str(path), "--half", "--name", "smaller"]) == 0
+    before, after = ModelBundle.load(start).card, ModelBundle.load(path).card
+    assert after == replace(before, name="smaller")
+    assert path.stat().st_size < 0.7 * start.stat().st_size
+    assert main(["convert", str(start), str(path), "--input-size", "96x128"]) == 0
+    assert ModelBundle.load(path).card == replace(before, input_size=(96, 128))
+
+
+def test_a_checkpoint_whose_classes_nobody_names_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"x": torch.ones(1)}, tmp_path / "a.pth")
+    assert main(["convert", str(tmp_path / "a.pth"), str(tmp_path / "b.safetensors")]) == 1
+    assert "give --label-set, such as nyuv2_40" in capsys.readouterr().err
 
 
 def test_another_number_of_classes_is_one_line_and_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

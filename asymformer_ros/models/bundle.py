@@ -171,6 +171,11 @@ def install(known: KnownWeights, checkpoint: Path) -> ModelBundle:
     return bundle
 
 
+def holds_bundle(path: Path) -> bool:
+    """Whether a file is a bundle, of whatever version. Raises CheckpointError where it is no weights file at all."""
+    return holds_safetensors(path) and read_safetensors(path)[1].get("format") == FORMAT
+
+
 def _halved(key: str, tensor: Tensor) -> Tensor:
     half = stored_by_half(key, tensor.numpy()) if tensor.is_floating_point() else None
     return tensor if half is None else torch.from_numpy(half)

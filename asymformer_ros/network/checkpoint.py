@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,22 @@ from asymformer_ros.network.published import CLASSIFIER_KEY, translate_published
 
 CONFIG_KEY = "config"
 """Where a safetensors file's metadata holds the AsymFormerConfig, as JSON."""
+
+_FOREIGN = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x89HDF", "HDF5, as of Keras or MATLAB"),
+    (b"\x1f\x8b", "compressed with gzip: unpack it first"),
+    (b"MATLAB", "a MATLAB file"),
+)
+"""First bytes of what is given in place of weights, and what it is."""
+
+_ONNX = re.compile(rb"\x08[\x01-\x3f][\x12\x1a\x22\x28\x32\x3a](?!\0)")
+"""ModelProto: field 1, the version of the format, then one of the fields 2 to 7, of text or the graph."""
+
+_EXTRAS = re.compile(r"(^|\.)(n_averaged|total_ops|total_params)$")
+"""Of torch.optim.swa_utils and thop, beside the weights."""
 
 _WRAPPERS = ("state_dict", "model")
 _DOWNLOAD_AGAIN = "download it again; the links are in docs/weights.md"
@@ -38,7 +55,7 @@ def load_checkpoint(path: str | Path) -> AsymFormer:
         return _from_published(path, _unwrap(path, _unpickle(path)))
     tensors, metadata = read_safetensors(path)
     if CONFIG_KEY not in metadata:
-        return _from_published(path, tensors)
+        return _from_published(path, undecorated(tensors))
     return network_from_tensors(path, config_from_json(path, metadata[CONFIG_KEY]), tensors)
 
 
@@ -57,7 +74,21 @@ def holds_safetensors(path: Path) -> bool:
         )
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path} is a git LFS pointer, not the weights: run `git lfs pull` where it came from")
+    if kind := _foreign_kind(head):
+        raise CheckpointError(f"{path} is no checkpoint: it is {kind}")
     return head[8:9] == b"{"
+
+
+def _foreign_kind(head: bytes) -> str:
+    """What a file is by its first bytes, with what to do, where that is another thing than weights; else empty."""
+    for magic, kind in _FOREIGN:
+        if head.startswith(magic):
+            return kind
+    if head.lstrip()[:1] in (b"{", b"[") and head.isascii() and b"\0" not in head:
+        return "JSON"
+    if re.match(_ONNX, head):
+        return "an ONNX model, which is served as it is: give it as model, with the ending .onnx"
+    return ""
 
 
 def _read_head(path: Path) -> bytes:
@@ -85,7 +116,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def read_state(path: Path) -> Mapping[str, object]:
     """The state dict of a weights file of any kind, without what it is wrapped in. Raises CheckpointError."""
-    return read_safetensors(path)[0] if holds_safetensors(path) else _unwrap(path, _unpickle(path))
+    return undecorated(read_safetensors(path)[0]) if holds_safetensors(path) else _unwrap(path, _unpickle(path))
 
 
 def config_to_json(config: AsymFormerConfig) -> str:
@@ -153,7 +184,7 @@ def _unpickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error) or "GLOBAL" in str(error):
+        if "GLOBAL" in str(error):
             raise CheckpointError(
                 f"{path} holds Python objects beside tensors, and loading those could run code: refused "
                 f"({_global_name(str(error))}). Where you trust it, load it with the code that wrote it "
@@ -179,11 +210,24 @@ def _unwrap(path: Path, content: object) -> Mapping[str, object]:
             content = inner[0]
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected the state_dict of an AsymFormer")
-    return content
+    return undecorated(content)
+
+
+def undecorated(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict without what wrappers put before its keys, and without tensors that count something.
+
+    DistributedDataParallel, AveragedModel, Lightning and torch.compile put `module.`, `model.`, `_orig_mod.` and others
+    before all keys; torch.compile of a part puts `_orig_mod.` inside.
+    """
+    names = {key: key.replace("_orig_mod.", "").split(".") for key in state if not _EXTRAS.search(key)}
+    shared = 0
+    while len(names) > 1 and len({tuple(parts[: shared + 1]) for parts in names.values()}) == 1:
+        shared += 1
+    return {".".join(parts[shared:]): state[key] for key, parts in names.items()}
 
 
 def _from_published(path: Path, state: Mapping[str, object]) -> AsymFormer:
-    classifiers = [value for key, value in state.items() if key.removeprefix("module.") == CLASSIFIER_KEY]
+    classifiers = [value for key, value in state.items() if key == CLASSIFIER_KEY]
     if not classifiers or not isinstance(classifiers[0], Tensor) or classifiers[0].ndim == 0:
         raise CheckpointError(
             f"{path} is no AsymFormer checkpoint: {CLASSIFIER_KEY} is not among its {_some(list(state))}"

@@ -75,10 +75,9 @@ def translate_published(state: Mapping[str, object]) -> dict[str, Tensor]:
     """
     translated: dict[str, Tensor] = {}
     for published, value in state.items():
-        key = published.removeprefix("module.")
-        if _DROPPED.search(key):
+        if _DROPPED.search(published):
             continue
-        key = translate_key(key)
+        key = translate_key(published)
         if not isinstance(value, Tensor):
             raise CheckpointError(f"{published} is a {type(value).__name__}, expected a tensor")
         if key in translated:
@@ -88,7 +87,7 @@ def translate_published(state: Mapping[str, object]) -> dict[str, Tensor]:
 
 
 def translate_key(key: str) -> str:
-    """Published key, without `module.`, to the key of `AsymFormer`."""
+    """Published key to the key of `AsymFormer`."""
     key = re.sub(r"^down_sample_([1-4])\.", lambda match: f"stages.{int(match[1]) - 1}.", key)
     key = re.sub(r"^Decoder\.linear_c([1-4])\.proj\.", lambda match: f"decoder.embed.{int(match[1]) - 1}.", key)
     for pattern, replacement in _RENAMES:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.models.bundle import FORMAT, ModelBundle
+from asymformer_ros.models.bundle import ModelBundle, holds_bundle
 from asymformer_ros.models.labels import LabelSet, label_sets_by_size
 from asymformer_ros.network import AsymFormer, AsymFormerConfig, load_checkpoint
 from asymformer_ros.network.asymformer import CONVNEXT
-from asymformer_ros.network.checkpoint import differences, holds_safetensors, read_safetensors, read_state
+from asymformer_ros.network.checkpoint import differences, read_state
 from asymformer_ros.network.mix_transformer import MixFeedForward
 from asymformer_ros.optional import BRINGS, require
 from asymformer_ros.training.backbones import translate_convnext, translate_efficientnet, translate_mix_transformer
@@ -102,7 +102,7 @@ def start_branch(network: AsymFormer, branch: Branch, path: Path) -> None:
 
 def start_depth(network: AsymFormer, path: Path) -> None:
     """Fill the depth branch: from a bundle as `_start_depth_stages` does, from another file as `start_branch` does."""
-    if holds_safetensors(path) and read_safetensors(path)[1].get("format") == FORMAT:
+    if holds_bundle(path):
         _start_depth_stages(network, path)
     else:
         start_branch(network, "depth", path)
@@ -156,7 +156,7 @@ def adapt_rows(fresh: Tensor, trained: Tensor, names: tuple[str, ...], trained_n
 
 def _open(path: Path) -> tuple[AsymFormer, tuple[str, ...]]:
     """The network of a file, and the names of its classes: of a published checkpoint by their number."""
-    if holds_safetensors(path) and read_safetensors(path)[1].get("format") == FORMAT:
+    if holds_bundle(path):
         bundle = ModelBundle.load(path)
         return bundle.network, bundle.card.label_set.names
     network = load_checkpoint(path)
