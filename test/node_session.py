@@ -45,7 +45,11 @@ class Session:
 
     def connected(self) -> Session:
         """Wait until the node subscribes to the camera and publishes to the consumer."""
-        wait_until(lambda: self.rgb.get_subscription_count() and self.depth.get_subscription_count(), "subscriptions")
+        inputs = (self.rgb, self.depth)
+        wait_until(
+            lambda: self.node.require_alive() and all(topic.get_subscription_count() for topic in inputs),
+            "subscriptions",
+        )
         topics = [f"{self.prefix}/segmentation/{name}" for name in self.received]
         wait_until(lambda: all(self.peer.node.count_publishers(topic) for topic in topics), "publishers")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -195,15 +196,15 @@ def _require_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ConfigurationError(f"parameter {name} is '{value}': expected one of {', '.join(choices)}")
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT, SIGTERM or its end: 0; after a user's mistake one line and 1."""
-    return run_process("camera_node", _serve, args)
+def main(args: Sequence[str] | None = None, stop: threading.Event | None = None) -> int:
+    """Run the node until `stop`, SIGINT, SIGTERM, SIGHUP or its end: 0; after a user's mistake one line and 1."""
+    return run_process("camera_node", _serve, args, stop)
 
 
-def _serve() -> int:
+def _serve(stop: threading.Event) -> int:
     node = CameraNode()
     try:
-        spin(node, lambda: bool(node.finished))
+        spin(node, lambda: stop.is_set() or bool(node.finished))
         if node.finished:
             node.get_logger().info(node.finished)
     finally:

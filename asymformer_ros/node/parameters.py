@@ -45,6 +45,9 @@ SPECS: dict[str, ParameterSpec] = {
         "Model bundle (.safetensors) or ONNX file (.onnx); 'nyuv2' once it is downloaded; 'demo', which knows only "
         "simulated rooms; 'untrained' or 'untrained_full' to try the pipeline with labels that mean nothing.",
     ),
+    "label_set": ParameterSpec(
+        "", "Label set in place of the model's own: a name (nyuv2_40, nyuv2_13, sunrgbd_37) or a .json file of classes."
+    ),
     "backend": ParameterSpec("auto", "What runs the network.", choices=BACKENDS),
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
     "precision": ParameterSpec("fp16", "Precision that the TensorRT engine is tried in first.", choices=PRECISIONS),
@@ -99,6 +102,7 @@ class Settings:
     """The values of all parameters at one moment; a new one replaces it when a dynamic parameter changes."""
 
     model: str
+    label_set: str
     backend: str
     device: str
     precision: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Sequence
 
@@ -13,27 +12,32 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.signals import stop_event
 
 _MAX_ERRORS = 1000
 
-_stop = threading.Event()
+Serve = Callable[[threading.Event], int]
 
 
-def run_process(name: str, serve: Callable[[], int], args: Sequence[str] | None) -> int:
+def run_process(name: str, serve: Serve, args: Sequence[str] | None, stop: threading.Event | None = None) -> int:
     """Run `serve` with rclpy initialised and return the process's exit code.
 
-    SIGINT and SIGTERM end `spin`; a mistake of the user's is one line in the log and gives 1. rclpy's own signal
-    handlers are not used: they pull the context away beneath a running callback.
+    stop: set by SIGINT, SIGTERM and SIGHUP, and `serve` ends with it; made here where it is None. A mistake of the
+    user's is one line in the log and gives 1. rclpy's own signal handlers are not used: they pull the context away
+    beneath a running callback.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: _stop.set())
+    if stop is None:
+        with stop_event() as made:
+            return run_process(name, serve, args, made)
+    if stop.is_set():
+        return 0
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # what rclpy raises for its arguments has no public type
         get_logger(name).fatal(f"the ROS arguments cannot be used: {error}")
         return 1
     try:
-        return serve()
+        return serve(stop)
     except AsymformerError as error:
         get_logger(name).fatal(str(error))
         return 1
@@ -41,10 +45,8 @@ def run_process(name: str, serve: Callable[[], int], args: Sequence[str] | None)
         rclpy.try_shutdown()
 
 
-def spin(
-    node: Node, finished: Callable[[], bool] = lambda: False, on_error: Callable[[Exception], None] | None = None
-) -> None:
-    """Serve a node's callbacks until a signal comes, the context ends or `finished` says so.
+def spin(node: Node, finished: Callable[[], bool], on_error: Callable[[Exception], None] | None = None) -> None:
+    """Serve a node's callbacks until the context ends or `finished` says so, which is asked ten times a second.
 
     on_error: told what a callback raised, or the reading of a message (text that is no UTF-8, say), and the node goes
     on; without it that ends the process, as do a thousand such errors with nothing else between them.
@@ -53,7 +55,7 @@ def spin(
     executor.add_node(node)
     errors = 0
     try:
-        while node.context.ok() and not _stop.is_set() and not finished():
+        while node.context.ok() and not finished():
             try:
                 executor.spin_once(timeout_sec=0.1)
                 errors = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.segmenter import Segmenter
@@ -26,11 +28,13 @@ from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.health import Health, idle_status
 from asymformer_ros.node.inputs import Pair
+from asymformer_ros.node.package_log import PackageLog
 from asymformer_ros.node.parameters import SPECS, declare, validate
 from asymformer_ros.node.process import run_process, spin
 from asymformer_ros.node.worker import Worker
 
-_LOGGER = logging.getLogger("asymformer_ros")
+_PATIENCE = 10.0
+"""Seconds that the end of the process waits for a model that is being loaded."""
 
 
 class SegmentationNode(LifecycleNode):
@@ -39,27 +43,36 @@ class SegmentationNode(LifecycleNode):
     def __init__(self) -> None:
         self._log: _PackageLog | None = None
         super().__init__("segmentation_node")
+        self._fallbacks: deque[str] = deque(maxlen=5)
+        self._log = PackageLog(self.get_logger(), self._fallbacks.append)
         self.settings = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._backend: InferenceBackend | None = None
-        self._fallbacks: deque[str] = deque(maxlen=5)
         self._cameras: list[Camera] = []
         self._worker: Worker[Pair] | None = None
+        self._build_context = BuildContext()
+        self._cancelled = False
+        self._failure = ""
         self._own_health = Health(self.get_logger())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._log = _PackageLog(self)
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._on_time_jump)
 
-    def start(self) -> bool:
-        """Configure and activate where `autostart` says so; returns False where that did not work."""
+    def start(self) -> None:
+        """Configure and activate where `autostart` says so; `failure` says where that did not work."""
         if not self.settings.autostart:
-            return True
-        return all(
-            transition() == TransitionCallbackReturn.SUCCESS
-            for transition in (self.trigger_configure, self.trigger_activate)
-        )
+            return
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                self._failure = "the node could not be started"
+                return
+
+    def cancel_at(self, stop: threading.Event) -> None:
+        """Wait for `stop`, then give up a build that a transition waits for, and every later one."""
+        stop.wait()
+        self._cancelled = True
+        self._build_context.cancel()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and advertise the outputs."""
@@ -86,9 +99,16 @@ class SegmentationNode(LifecycleNode):
         return self._transition(self.release)
 
     @property
-    def failure(self) -> BaseException | None:
-        """What has ended the thread that segments, though nothing should."""
-        return self._worker.failure if self._worker else None
+    def failure(self) -> str:
+        """Why the process should end with an error; "" for nothing, and always where a lifecycle manager decides."""
+        if not self.settings.autostart:
+            return ""
+        return self._failure or self._dead_thread()
+
+    def _dead_thread(self) -> str:
+        """What has ended the thread that segments, though nothing should; "" while it lives or none is needed."""
+        error = self._worker.failure if self._worker else None
+        return "" if error is None else f"the thread that segments has ended: {error!r}"
 
     def on_callback_error(self, error: Exception) -> None:
         """Account for a message that cannot be read and for what a callback raised."""
@@ -128,12 +148,16 @@ class SegmentationNode(LifecycleNode):
         options = ServingOptions(
             backend=settings.backend,
             device=settings.device,
+            label_set=settings.label_set,
             precision=settings.precision,
             precision_report=settings.precision_report,
             engine_cache=settings.engine_cache,
             batch=len(settings.cameras),
         )
-        self._backend = open_serving(settings.model, options)
+        self._build_context = BuildContext()
+        if self._cancelled:
+            self._build_context.cancel()
+        self._backend = open_serving(settings.model, options, self._build_context)
         card = self._backend.card
         self._cameras = [Camera(self, name, card) for name in settings.cameras]
         self.get_logger().info(
@@ -160,10 +184,6 @@ class SegmentationNode(LifecycleNode):
         if self.settings.enabled and worker.mailbox.put(pair, slot):
             self._cameras[slot].health.replaced()
 
-    def on_fallback(self, reason: str) -> None:
-        """Keep for /diagnostics why something less than the best serves."""
-        self._fallbacks.append(reason)
-
     def _on_parameters(self, parameters: Sequence[Parameter]) -> object:
         result = validate(parameters)
         if result.successful:
@@ -185,8 +205,9 @@ class SegmentationNode(LifecycleNode):
             "model": self._backend.card.name if self._backend else self.settings.model,
             "backend": self._backend.name if self._backend else "none",
         }
-        if self._backend and progress_of(self._backend):
-            facts["engine"] = progress_of(self._backend)
+        progress = progress_of(self._backend) if self._backend else self._build_context.progress
+        if progress:
+            facts["engine"] = progress
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
         if self._own_health.counts:
@@ -198,12 +219,9 @@ class SegmentationNode(LifecycleNode):
         ]
         if not self._cameras:
             statuses = [idle_status(self._status_name(""), facts)]
-        if self.failure is not None:
+        if self._dead_thread():
             for status in statuses:
-                status.level, status.message = (
-                    DiagnosticStatus.ERROR,
-                    f"the thread that segments has ended: {self.failure!r}",
-                )
+                status.level, status.message = DiagnosticStatus.ERROR, self._dead_thread()
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
@@ -212,49 +230,29 @@ class SegmentationNode(LifecycleNode):
         return f"{self.get_fully_qualified_name()}: segmentation {camera}".rstrip()
 
 
-class _PackageLog(logging.Handler):
-    """What the package logs, in the node's own log; warnings of inference and engine are fallbacks."""
-
-    def __init__(self, node: SegmentationNode) -> None:
-        super().__init__(logging.INFO)
-        self._node = node
-        _LOGGER.addHandler(self)
-        _LOGGER.setLevel(logging.INFO)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler."""
-        if record.levelno < logging.WARNING:
-            self._node.get_logger().info(record.getMessage())
-            return
-        self._node.get_logger().warning(record.getMessage())
-        if record.name.startswith(("asymformer_ros.inference", "asymformer_ros.engine")):
-            self._node.on_fallback(record.getMessage())
-
-    def close(self) -> None:
-        """See logging.Handler."""
-        _LOGGER.removeHandler(self)
-        super().close()
+def main(args: Sequence[str] | None = None, stop: threading.Event | None = None) -> int:
+    """Run the node until it is told to end, by `stop` or a signal. Returns the process's exit code."""
+    return run_process("segmentation_node", _serve, args, stop)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to end. Returns the process's exit code."""
-    return run_process("segmentation_node", _serve, args)
-
-
-def _serve() -> int:
+def _serve(stop: threading.Event) -> int:
     node = SegmentationNode()
+    threading.Thread(target=node.cancel_at, args=(stop,), name="stop", daemon=True).start()
+    loading = threading.Thread(target=node.start, name="start", daemon=True)
+    loading.start()
     try:
-        if not node.start():
-            return 1
-        unmanaged = node.settings.autostart  # else it is the manager who decides what follows
-        spin(node, lambda: unmanaged and node.failure is not None, node.on_callback_error)
-        if unmanaged and node.failure is not None:
-            node.get_logger().fatal(f"the thread that segments has ended: {node.failure!r}")
-            return 1
+        spin(node, lambda: stop.is_set() or bool(node.failure), node.on_callback_error)
+        exit_code = 1 if node.failure and not stop.is_set() else 0
     finally:
+        stop.set()
+        loading.join(_PATIENCE)
+        if loading.is_alive():  # inside a library that cannot be asked to stop
+            node.get_logger().info("ends without waiting for the model that is being loaded")
+            sys.stdout.flush()
+            os._exit(0)
         node.release()
         node.destroy_node()
-    return 0
+    return exit_code
 
 
 if __name__ == "__main__":

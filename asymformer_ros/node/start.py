@@ -1,0 +1,14 @@
+"""Starts a node's process: signals are heard from here on, before rclpy is imported, which takes a second or more."""
+
+from __future__ import annotations
+
+import importlib
+
+from asymformer_ros.signals import stop_event
+
+
+def start(name: str) -> int:
+    """Run a node of this package, "segmentation_node" or "camera_node", until it ends. Returns the exit code."""
+    with stop_event() as stop:
+        module = importlib.import_module(f"asymformer_ros.node.{name}")
+        return int(module.main(stop=stop))
