@@ -41,7 +41,7 @@ class SegmentationNode(LifecycleNode):
     """Subscribes to colour and depth, publishes labels; configure loads the model, activate subscribes."""
 
     def __init__(self) -> None:
-        self._log: _PackageLog | None = None
+        self._log: PackageLog | None = None
         super().__init__("segmentation_node")
         self._fallbacks: deque[str] = deque(maxlen=5)
         self._log = PackageLog(self.get_logger(), self._fallbacks.append)
