@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from time import perf_counter
 
 import numpy as np
@@ -68,6 +69,26 @@ class Segmenter:
             Segmentation(label_map, share, frame, names, times)
             for label_map, share, frame in zip(all_labels, confidences, frames, strict=True)
         ]
+
+
+def load(
+    model: str | PathLike[str],
+    backend: str = "auto",
+    device: str = "auto",
+    label_set: str | PathLike[str] | None = None,
+) -> Segmenter:
+    """Open a model: a known name such as "demo" or "nyuv2", or the path of a bundle, a checkpoint or an .onnx file.
+
+    backend: "auto", "torch", "onnxruntime" or "tensorrt". device: of PyTorch, "auto", "cpu" or "cuda". label_set: name
+    or .json file of the classes, in place of those that the file names; any RGB-D network in ONNX is served with it.
+    What "auto" chooses, and why, is logged. Raises CheckpointError where there is no such model, BackendError where an
+    explicit choice cannot run, DependencyError where a library is missing, ConfigurationError for a value that makes no
+    sense and for a label set that does not fit.
+    """
+    from asymformer_ros.inference.selection import ServingOptions, open_serving
+
+    options = ServingOptions(backend, device, "" if label_set is None else fspath(label_set))
+    return Segmenter(open_serving(fspath(model), options))
 
 
 Input = tuple[NDArray[np.uint8], NDArray[np.float32]]
