@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError, DependencyError
 from asymformer_ros.models.bundle import ModelBundle
-from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.card import INPUT_SIZES, ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
-from asymformer_ros.network import AsymFormerConfig, load_checkpoint
+from asymformer_ros.network import CONFIGS, AsymFormerConfig, load_checkpoint
 
 TINY = AsymFormerConfig(
     rgb_widths=(8, 16, 24, 32), rgb_blocks=(1, 1, 1, 1), depth_widths=(8, 8, 16, 40), depth_heads=(1, 2, 2, 4)
@@ -192,6 +192,12 @@ def test_without_pytorch_one_sentence_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(DependencyError, match="bundles and checkpoints needs torch.*`pip install torch`"):
         importlib.import_module("asymformer_ros.models.bundle")
+
+
+def test_every_network_with_a_name_takes_the_input_size_that_is_meant_for_it() -> None:
+    assert CONFIGS.keys() == INPUT_SIZES.keys()
+    for size in INPUT_SIZES.values():
+        assert ModelCard("a", label_set("nyuv2_13"), PUBLISHED_NORMALIZATION, size).input_size == size
 
 
 def test_a_card_needs_no_pytorch() -> None:

@@ -96,9 +96,9 @@ def test_the_docs_list_every_field_and_every_option(bundle: Path, data: Path, tm
     fields = text.partition("| field |")[2].partition("\n\n")[0]
     told = [name for line in fields.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert set(told) == set(evaluated(bundle, data, tmp_path / "report", "--limit", "1"))
-    options = set(re.findall(r"^\| `--(\w+)`", text, re.MULTILINE))
+    options = set(re.findall(r"^\| `--([\w-]+)`", text, re.MULTILINE))
     args = build_parser().parse_args(["evaluate", "m", "--data", "d", "-o", "r"])
-    assert options == set(vars(args)) - {"model", "run"}
+    assert {name.replace("-", "_") for name in options} == set(vars(args)) - {"model", "run"}
 
 
 def test_the_command_in_the_report_repeats_it(bundle: Path, data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers
+from asymformer_ros.cli.options import Subparsers, add_model
+from asymformer_ros.engine.options import BUILDERS, PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.engine.cache import Engine
@@ -25,13 +26,11 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Build the TensorRT engine of a model for this computer's GPU, and keep it in the cache. "
         "Nothing is built where the cache has it already.",
     )
-    parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
+    add_model(parser)
     parser.add_argument(
         "--batch", type=int, default=1, help="images at a time: the node's number of cameras (default: 1)"
     )
-    parser.add_argument(
-        "--precision", choices=("fp16", "mixed", "fp32"), default="fp16", help="mixed needs --report (default: fp16)"
-    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="mixed needs --report (default: fp16)")
     parser.add_argument("--report", type=Path, metavar="JSON", help="of `asymformer precision`: what stays in FP32")
     parser.add_argument(
         "--workspace", type=int, metavar="MIB", help="scratch memory of the engine (default: what the builder wants)"
@@ -47,7 +46,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--builder",
-        choices=("auto", "tensorrt", "tensorrt_rtx"),
+        choices=("auto", *BUILDERS),
         default="auto",
         help="library that builds (default: auto, tensorrt where there is a GPU for it)",
     )
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     report = PrecisionReport.load(args.report) if args.report else None
     gpu = probe_gpu()
     library = choose_builder(args.builder, gpu)
-    model, display = open_model(args.model, batch=args.batch), Display()
+    model, display = open_model(args.model, batch=args.batch, label_set=args.label_set), Display()
     request = EngineRequest(
         model=model,
         library=library,

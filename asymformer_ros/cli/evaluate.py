@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers, progress_bar
+from asymformer_ros.cli.options import Subparsers, add_model, progress_bar
 from asymformer_ros.datasets import SPLITS, DataSet, open_data_set
 from asymformer_ros.datasets.classes import Mapped, read_class_map
 from asymformer_ros.errors import ConfigurationError
@@ -29,7 +29,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="measure a model's mIoU on a labelled data set",
         description="Run a model over a labelled data set as a node would, and write its IoU, accuracy and speed.",
     )
-    parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
+    add_model(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="JSON: the model's classes from the data's, as for `train`"
@@ -77,7 +77,7 @@ def _evaluate(
         evaluation=evaluate(Segmenter(backend), data, frames),
         label_set=data.label_set,
         model=backend.card.name,
-        sha256=open_model(args.model).model_sha256,
+        sha256=open_model(args.model, label_set=args.label_set).model_sha256,
         backend=backend.name,
         data=data.name,
         split=args.split,
@@ -92,14 +92,14 @@ def _open_data(args: argparse.Namespace) -> DataSet:
 
 def serving_options(args: argparse.Namespace) -> ServingOptions:
     """As a node's, but "auto" waits for the engine: one backend is to answer for all frames."""
-    return ServingOptions(args.backend, args.device, wait=True)
+    return ServingOptions(args.backend, args.device, args.label_set, wait=True)
 
 
 def _command(args: argparse.Namespace) -> str:
     """The command with all that it took by default."""
-    given = [("--limit", args.limit), ("--classes", args.classes)]
-    optional = [word for name, value in given if value is not None for word in (name, str(value))]
-    options = ["--backend", args.backend, "--device", args.device, "--split", args.split, *optional]
+    given = [("--label-set", args.label_set), ("--limit", args.limit), ("--classes", args.classes)]
+    options = ["--backend", args.backend, "--device", args.device, "--split", args.split]
+    options += [word for name, value in given if value for word in (name, str(value))]
     words = ["asymformer", "evaluate", args.model, "--data", str(args.data), *options, "-o", str(args.output)]
     return shlex.join(words)
 

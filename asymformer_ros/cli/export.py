@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers, image_size
+from asymformer_ros.cli.options import Subparsers, add_model, image_size
 
 if TYPE_CHECKING:
     from asymformer_ros.models.model import Model
@@ -18,7 +18,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="make an ONNX file from a model",
         description="Make an ONNX file from a model: camera images in, labels out, for ONNX Runtime and TensorRT.",
     )
-    parser.add_argument("model", metavar="MODEL", help="bundle, or a name such as nyuv2 or demo")
+    add_model(parser, "bundle, checkpoint")
     parser.add_argument("onnx", type=Path, metavar="OUT", help=".onnx file to write")
     parser.add_argument("--size", type=image_size, metavar="HxW", help="height x width (default: the model's)")
     parser.add_argument("--batch", type=int, default=1, help="images at a time (default: 1)")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.half and args.precision == "mixed":
         raise ConfigurationError("mixed precision stores FP16 already: leave --half away")
     options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out)
-    bundle = open_bundle(args.model)
+    bundle = open_bundle(args.model, args.label_set)
     model = export_model(bundle, options)
     sized = replace(bundle, card=replace(bundle.card, input_size=args.size or bundle.card.input_size))
     reference = TorchBackend.open(Model(Path(args.model), sized.card, bundle=sized), "cpu")

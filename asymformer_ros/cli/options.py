@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
 
 
+def add_model(parser: argparse.ArgumentParser, kinds: str = "bundle, checkpoint, .onnx file") -> None:
+    """Add what `open_model` opens: MODEL, and --label-set, "" for the model's own."""
+    parser.add_argument("model", metavar="MODEL", help=f"{kinds}, or a name such as nyuv2 or demo")
+    parser.add_argument(
+        "--label-set", default="", metavar="SET", help="name or .json file of the classes, in place of the model's own"
+    )
+
+
 def image_size(text: str) -> tuple[int, int]:
     """HEIGHTxWIDTH, such as 480x640, to (height, width)."""
     try:

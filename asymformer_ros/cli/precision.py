@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers
+from asymformer_ros.cli.options import Subparsers, add_model
 from asymformer_ros.onnx_graph.half import HALF_MAX
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Look at a model's weights, and at its activations over frames, and say which layers may run in "
         "FP16 and which must stay in FP32.",
     )
-    parser.add_argument("model", metavar="MODEL", help="bundle, .onnx file, or a name such as nyuv2 or demo")
+    add_model(parser)
     parser.add_argument("--frames", type=Path, metavar="DIR", help="recorded folder (default: four simulated rooms)")
     parser.add_argument("--count", type=int, default=8, help="frames to run, spread over the recording (default: 8)")
     parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="report to write")
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.models.model import open_model
 
     frames = sample_frames(args.frames, args.count)
-    model = open_model(args.model)
+    model = open_model(args.model, label_set=args.label_set)
     report = analyse_model(model, frames, args.frames.name if args.frames else SIMULATED)
     print("\n".join(_table(model.card.name, report)))
     if args.frames is None:

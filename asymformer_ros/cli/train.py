@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import Subparsers, describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.inference.backend import DEVICES
+from asymformer_ros.models.card import INPUT_SIZES
 from asymformer_ros.optional import require
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from asymformer_ros.training.frames import Frames
     from asymformer_ros.training.recipe import Recipe
 
-_INPUT_SIZES = {"full": (480, 640), "small": (256, 320), "rooms": (288, 384)}
 _PACKAGED = "efficientnet-lite"
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--data", type=Path, required=True, action="append", metavar="DIR", help="data set; may be given several times"
     )
     parser.add_argument(
-        "--config", choices=tuple(_INPUT_SIZES), required=True, help="the published network, or one for a CPU"
+        "--config", choices=tuple(INPUT_SIZES), required=True, help="the published network, or one for a CPU"
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the result and state"
@@ -82,7 +83,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that prepare frames (default: 1)"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="default: auto")
     parser.add_argument("--evaluate-limit", type=int, metavar="N", help="test frames to evaluate on (default: all)")
     parser.add_argument("--limit-minutes", type=float, metavar="F", help="stop after this time, to go on later")
     parser.set_defaults(run=run)
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(
         name=args.name or args.output.resolve().name,
         label_set=classes.label_set,
-        input_size=args.input_size or _INPUT_SIZES[args.config],
+        input_size=args.input_size or INPUT_SIZES[args.config],
         recipe=_recipe(args),
         seed=args.seed,
         data=" and ".join(path.resolve().name for path in args.data),
@@ -168,11 +169,10 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 def _network(args: argparse.Namespace, classes: ClassMap) -> AsymFormer:
     from asymformer_ros.models.catalogue import model_files
-    from asymformer_ros.network import FULL, ROOMS, SMALL
+    from asymformer_ros.network import CONFIGS
     from asymformer_ros.training.initial import random_network, start_branch, start_depth, start_from
 
-    config = {"full": FULL, "small": SMALL, "rooms": ROOMS}[args.config]
-    network = random_network(replace(config, num_classes=len(classes.label_set)), args.seed)
+    network = random_network(replace(CONFIGS[args.config], num_classes=len(classes.label_set)), args.seed)
     if args.init:
         start_from(network, classes.label_set, Path(model_files(args.init).bundle or args.init))
     if args.init_rgb:

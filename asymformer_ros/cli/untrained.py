@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from asymformer_ros.cli.options import Subparsers, describe_written, image_size
-
-_INPUT_SIZES = {"full": (480, 640), "small": (256, 320)}
+from asymformer_ros.models.card import INPUT_SIZES
 
 
 def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -19,14 +18,15 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=".safetensors file to write")
     parser.add_argument(
-        "--size", choices=("full", "small"), default="full", help="the published network or a small one (default: full)"
+        "--size",
+        choices=tuple(INPUT_SIZES),
+        default="full",
+        help="the published network or a smaller one (default: full)",
     )
     parser.add_argument(
         "--label-set", default="nyuv2_40", help="nyuv2_40 (default), nyuv2_13, sunrgbd_37 or a .json file"
     )
-    parser.add_argument(
-        "--input-size", type=image_size, metavar="HxW", help="height x width (default: 480x640; small: 256x320)"
-    )
+    parser.add_argument("--input-size", type=image_size, metavar="HxW", help="height x width (default: that of --size)")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights (default: 0)")
     parser.set_defaults(run=run)
 
@@ -35,11 +35,10 @@ def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError or ConfigurationError, as `ModelBundle` does."""
     from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.models.labels import read_label_set
-    from asymformer_ros.network import FULL, SMALL
+    from asymformer_ros.network import CONFIGS
 
-    config = FULL if args.size == "full" else SMALL
-    size = args.input_size or _INPUT_SIZES[args.size]
-    bundle = ModelBundle.untrained(config, read_label_set(args.label_set), args.seed, size)
+    size = args.input_size or INPUT_SIZES[args.size]
+    bundle = ModelBundle.untrained(CONFIGS[args.size], read_label_set(args.label_set), args.seed, size)
     bundle.save(args.bundle)
     print(describe_written(args.bundle, bundle))
     return 0

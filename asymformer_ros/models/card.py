@@ -15,6 +15,9 @@ IMAGENET_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(0.485, 0.456
 
 _STRIDE = 32  # of the network's coarsest map
 
+INPUT_SIZES = {"full": (480, 640), "small": (256, 320), "rooms": (288, 384)}
+"""(height, width) that each of `asymformer_ros.network.CONFIGS` is made for."""
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -27,7 +30,7 @@ class ModelCard:
     name: str
     label_set: LabelSet
     normalization: Normalization
-    input_size: tuple[int, int] = (480, 640)
+    input_size: tuple[int, int] = INPUT_SIZES["full"]
     provenance: str = ""
 
     def __post_init__(self) -> None:

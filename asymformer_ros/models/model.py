@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.card import INPUT_SIZES, ModelCard
 from asymformer_ros.models.catalogue import UNTRAINED, model_files
 from asymformer_ros.models.labels import LabelSet, label_set, read_label_set
 from asymformer_ros.models.signature import Signature
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from asymformer_ros.models.bundle import ModelBundle
-
-_INPUT_SIZES = {"untrained": (256, 320), "untrained_full": (480, 640)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +124,7 @@ def _open_bundle(path: str, labels: LabelSet | None) -> ModelBundle:
 
 def _untrained(name: str, labels: LabelSet | None) -> ModelBundle:
     from asymformer_ros.models.bundle import ModelBundle
-    from asymformer_ros.network import FULL, SMALL
+    from asymformer_ros.network import CONFIGS
 
-    config = SMALL if name == "untrained" else FULL
-    return ModelBundle.untrained(config, labels or label_set("nyuv2_40"), input_size=_INPUT_SIZES[name])
+    size = "small" if name == "untrained" else "full"
+    return ModelBundle.untrained(CONFIGS[size], labels or label_set("nyuv2_40"), input_size=INPUT_SIZES[size])

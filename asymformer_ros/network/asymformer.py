@@ -103,6 +103,9 @@ ROOMS = AsymFormerConfig(
 )
 """A network for a CPU whose RGB branch can start from ImageNet weights that are freely licensed: 6.3 M parameters."""
 
+CONFIGS = {"full": FULL, "small": SMALL, "rooms": ROOMS}
+"""By the names that commands have for them; the input size of each is in `asymformer_ros.models.card`."""
+
 
 class Stage(nn.Module):
     """One stage of both branches and, from the second stage on, their fusion."""
