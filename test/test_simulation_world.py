@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,27 @@ def test_test_rooms_are_none_of_the_training_rooms(rendered: Path) -> None:
         for split in ("train", "test")
     }
     assert rooms == {"train": {0, 1, 2}, "test": {TEST_SEEDS}}
+
+
+def test_rendering_goes_on_where_it_was_interrupted(
+    rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(rendered, folder)
+    for name in ("train.txt", "test.txt"):
+        (folder / name).unlink()
+    names = (rendered / "train.txt").read_text().split()
+    (folder / f"poses/{names[2]}.txt").write_text("1 0 0")  # the process ended here
+    (folder / f"images/{names[2]}.png").write_bytes(b"half")
+    assert render(folder, "--frames-per-room", "2", "--workers", "1") == 0
+    assert "goes on: 6 frames are there" in capsys.readouterr().err
+    for path in (path for path in rendered.rglob("*") if path.is_file()):
+        assert (folder / path.relative_to(rendered)).read_bytes() == path.read_bytes(), path
+
+
+def test_a_folder_of_another_world_is_refused(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert render(rendered, "--frames-per-room", "2", "--seed", "5") == 1
+    assert "was begun with {'version': " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])

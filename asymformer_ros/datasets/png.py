@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,38 @@ from asymformer_ros.frames.recording import INTRINSICS_FILE, RawRgbd
 from asymformer_ros.models.labels import LabelSet, label_set
 
 POSES = "poses"
+SOURCE_FILE = "source.json"
+"""What the frames are made from: so that an interrupted writer is known again."""
 
 
 class PngWriter:
     """Writes one frame after the other, and the lists of the splits when closed: what was interrupted is no data set.
 
-    Used with `with`, it is closed only where nothing was raised.
-    Raises ConfigurationError for a folder that is not empty, AsymformerError where a file cannot be written.
+    Used with `with`, it is closed only where nothing was raised. source: what the frames are made from, JSON-ready; a
+    folder where a writer of the same source was interrupted is gone on with.
+    Raises ConfigurationError for another folder that is not empty, AsymformerError where a file cannot be written.
     """
 
-    def __init__(self, folder: Path, intrinsics: Intrinsics, classes: LabelSet) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigurationError(f"'{folder}' is not empty: give a new or an empty folder for the data set")
+    def __init__(
+        self, folder: Path, intrinsics: Intrinsics, classes: LabelSet, source: Mapping[str, object] | None = None
+    ) -> None:
+        _require_empty(folder, source)
         self._folder, self._intrinsics, self._classes = folder, intrinsics, classes
-        self._names: dict[str, list[str]] = {split: [] for split in SPLITS}
+        if source is not None:
+            self._write(SOURCE_FILE, json.dumps(source))
+        self._names: dict[str, set[str]] = {split: set() for split in SPLITS}
         camera = np.array([[intrinsics.fx, 0, intrinsics.cx], [0, intrinsics.fy, intrinsics.cy], [0, 0, 1]])
         self._write(INTRINSICS_FILE, _matrix_text(camera))
         if classes != label_set(PNG.label_set):
             self._write(LABEL_SET_FILE, json.dumps(classes.to_json(), indent=1))
+
+    def keep(self, name: str, split: str) -> bool:
+        """Whether a frame of a split is there, whole, from a writer that was interrupted; if so, it is listed."""
+        pose = self._folder / f"{POSES}/{name}.txt"  # is written last
+        if not pose.is_file() or len(pose.read_text(encoding="ascii").split()) != 16:
+            return False
+        self._names[split].add(name)
+        return True
 
     def add(self, name: str, image: RawRgbd, pose: NDArray[np.floating[Any]], split: str) -> None:
         """Write one frame of a split.
@@ -54,12 +69,12 @@ class PngWriter:
         for path, pixels in zip(PNG.paths, images, strict=True):
             self._put(path.format(name=name), encode_png(pixels))
         self._put(f"{POSES}/{name}.txt", _matrix_text(pose).encode())
-        self._names[split].append(name)
+        self._names[split].add(name)
 
     def close(self) -> None:
-        """Write the lists of the splits: with them it is a data set."""
+        """Write the lists of the splits, sorted: with them it is a data set."""
         for split, names in self._names.items():
-            self._write(f"{split}.txt", "".join(f"{name}\n" for name in names))
+            self._write(f"{split}.txt", "".join(f"{name}\n" for name in sorted(names)))
 
     def __enter__(self) -> PngWriter:
         return self
@@ -96,6 +111,24 @@ class PngWriter:
             write_atomically(path, text.encode())
         except OSError as error:
             raise AsymformerError(f"cannot write '{path}': {error.strerror}") from error
+
+
+def _require_empty(folder: Path, source: Mapping[str, object] | None) -> None:
+    """Raise ConfigurationError unless a folder is new, empty or an interrupted writer's of the same source."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    begun = folder / SOURCE_FILE
+    if source is not None and begun.is_file():
+        try:
+            before = json.loads(begun.read_text(encoding="utf-8"))
+        except ValueError:
+            before = None
+        if before == json.loads(json.dumps(source)):
+            return
+        raise ConfigurationError(
+            f"'{folder}' was begun with {before}, not with {dict(source)}: give the same again, or another folder"
+        )
+    raise ConfigurationError(f"'{folder}' is not empty: give a new or an empty folder for the data set")
 
 
 def _matrix_text(matrix: NDArray[np.floating[Any]]) -> str:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -39,6 +39,11 @@ class RenderPlan:
         if self.seed < 0 or self.seed + self.train_frames / self.frames_per_room > TEST_SEEDS:
             raise ConfigurationError(f"seed {self.seed}: the rooms for training have seeds below {TEST_SEEDS}")
 
+    def frames(self) -> Iterator[tuple[str, str]]:
+        """Split and name of each frame."""
+        for split, seed, count in self.rooms():
+            yield from ((split, _frame_name(seed, number)) for number in range(count))
+
     def rooms(self) -> Iterator[tuple[str, int, int]]:
         """Split, seed and number of frames of each room."""
         for split, frames, first in (("train", self.train_frames, 0), ("test", self.test_frames, TEST_SEEDS)):
@@ -58,18 +63,28 @@ class RenderedFrame:
 
 
 def render_frames(
-    plan: RenderPlan, intrinsics: Intrinsics, workers: int, catalog: Catalog | None = None
+    plan: RenderPlan,
+    intrinsics: Intrinsics,
+    workers: int,
+    catalog: Catalog | None = None,
+    done: Collection[str] = (),
 ) -> Iterator[RenderedFrame]:
-    """All frames of a plan, in its order, whatever the number of worker processes."""
+    """The frames of a plan, in its order, whatever the number of workers, but for the names that are done."""
     context = multiprocessing.get_context("spawn")
     waiting: deque[Future[list[RenderedFrame]]] = deque()
     with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         for room in plan.rooms():
+            if all(_frame_name(room[1], number) in done for number in range(room[2])):
+                continue
             waiting.append(pool.submit(_render_room, *room, intrinsics, catalog))
             if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
+                yield from (frame for frame in waiting.popleft().result() if frame.name not in done)
         while waiting:
-            yield from waiting.popleft().result()
+            yield from (frame for frame in waiting.popleft().result() if frame.name not in done)
+
+
+def _frame_name(seed: int, number: int) -> str:
+    return f"{seed:07d}_{number:02d}"
 
 
 def _start_worker() -> None:
@@ -92,6 +107,6 @@ def _render_room(
     world = World(seed, catalog)
     poses = [world.drive.pose((number + 0.5) / count * world.drive.seconds) for number in range(count)]
     return [
-        RenderedFrame(split, f"{seed:07d}_{number:02d}", world.photograph(pose, intrinsics, number), pose)
+        RenderedFrame(split, _frame_name(seed, number), world.photograph(pose, intrinsics, number), pose)
         for number, pose in enumerate(poses)
     ]
