@@ -14,7 +14,7 @@ from asymformer_ros.node.parameters import Settings
 
 
 class Camera:
-    """Outputs from the start, inputs while it listens. `name` comes before its topics; "" adds nothing."""
+    """Outputs from the start, inputs while it is active. `name` comes before its topics; "" adds nothing."""
 
     def __init__(self, node: Node, name: str, card: ModelCard) -> None:
         self.name = name
@@ -23,14 +23,14 @@ class Camera:
         self.outputs = Outputs(node, self._prefix, card)
         self.inputs: Inputs | None = None
 
-    def listen(self, settings: Settings, on_pair: Callable[[Pair], None]) -> str:
+    def activate(self, settings: Settings, on_pair: Callable[[Pair], None]) -> str:
         """Subscribe; returns what it listens to, for the log."""
         self.health.restart()
         self.outputs.publish_label_info(settings.min_confidence)
         self.inputs = Inputs(self._node, self._prefix, settings, self.health, on_pair)
         return self.inputs.description
 
-    def rest(self) -> None:
+    def deactivate(self) -> None:
         """Unsubscribe."""
         if self.inputs is not None:
             self.inputs.destroy()

@@ -20,7 +20,7 @@ from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.conversions import frame_from_messages, image_size
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Pair
-from asymformer_ros.node.outputs import Served
+from asymformer_ros.node.outputs import Result
 from asymformer_ros.node.parameters import Settings
 from asymformer_ros.node.plausibility import oddities
 from asymformer_ros.node.synchronizer import stamp_ns
@@ -106,8 +106,8 @@ class FramePath:
         info = _matching(request.pair.camera_info, request.frame, camera.health)
         start = perf_counter()
         backend = self._segmenter.backend
-        served = Served(header, segmentation, info, backend.name, progress_of(backend), request.convert_ms, age_ms)
-        camera.outputs.publish(served, self._settings().overlay_alpha)
+        result = Result(header, segmentation, info, backend.name, progress_of(backend), request.convert_ms, age_ms)
+        camera.outputs.publish(result, self._settings().overlay_alpha)
         times = segmentation.times
         camera.health.served(
             {

@@ -146,4 +146,4 @@ def idle_status(name: str, facts: dict[str, str]) -> DiagnosticStatus:
 
 def _status(level: bytes, name: str, text: str, values: dict[str, str]) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-    return DiagnosticStatus(level=level, name=name, message=text, values=pairs)
+    return DiagnosticStatus(level=level, name=name, message=text, hardware_id=values.get("backend", ""), values=pairs)

@@ -29,7 +29,7 @@ _IMAGES = ("labels", "color", "overlay", "confidence")
 
 
 @dataclass(frozen=True)
-class Served:
+class Result:
     """One segmented frame and what its summary tells beside it."""
 
     header: Header
@@ -85,9 +85,9 @@ class Outputs:
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._label_info.publish(message)
 
-    def publish(self, served: Served, overlay_alpha: float) -> None:
+    def publish(self, result: Result, overlay_alpha: float) -> None:
         """Publish whatever has subscribers, each under the colour image's header."""
-        header, segmentation = served.header, served.segmentation
+        header, segmentation = result.header, result.segmentation
         if _wanted(self._images["labels"]):
             self._images["labels"].publish(image_message(segmentation.labels, "mono8", header))
         if segmentation.confidence is not None and _wanted(self._images["confidence"]):
@@ -99,16 +99,16 @@ class Outputs:
             if _wanted(self._images["overlay"]):
                 blended = blend(segmentation.frame.rgb, color, segmentation.labels, overlay_alpha)
                 self._images["overlay"].publish(image_message(blended, "rgb8", header))
-        if served.camera_info is not None and _wanted(self._camera_info):
-            self._camera_info.publish(_restamped(served.camera_info, header))
+        if result.camera_info is not None and _wanted(self._camera_info):
+            self._camera_info.publish(_restamped(result.camera_info, header))
         if segmentation.confidence is not None and _wanted(self._summary):
-            self._summary.publish(self._summarize(served))
+            self._summary.publish(self._summarize(result))
 
-    def _summarize(self, served: Served) -> SegmentationSummary:
-        times = served.segmentation.times
-        statistics = served.segmentation.classes
+    def _summarize(self, result: Result) -> SegmentationSummary:
+        times = result.segmentation.times
+        statistics = result.segmentation.classes
         return SegmentationSummary(
-            header=served.header,
+            header=result.header,
             classes=[
                 ClassSummary(
                     id=entry.label,
@@ -123,13 +123,13 @@ class Outputs:
             ],
             unlabelled_fraction=max(0.0, 1.0 - sum(entry.pixel_fraction for entry in statistics)),
             model=self._model,
-            backend=served.backend,
-            engine=served.engine,
-            convert_ms=served.convert_ms,
+            backend=result.backend,
+            engine=result.engine,
+            convert_ms=result.convert_ms,
             preprocess_ms=times.preprocess,
             inference_ms=times.inference,
             postprocess_ms=times.postprocess,
-            age_ms=served.age_ms,
+            age_ms=result.age_ms,
         )
 
 

@@ -170,12 +170,12 @@ class SegmentationNode(LifecycleNode):
         path = FramePath(self, lambda: self.settings, Segmenter(self._backend), self._cameras)
         self._worker = worker = Worker(path.handle, len(self._cameras))
         for slot, camera in enumerate(self._cameras):
-            topics = camera.listen(self.settings, partial(self._offer, worker, slot))
+            topics = camera.activate(self.settings, partial(self._offer, worker, slot))
             self.get_logger().info(f"segmenting {topics}")
 
     def _deactivate(self) -> None:
         for camera in self._cameras:
-            camera.rest()
+            camera.deactivate()
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
