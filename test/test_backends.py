@@ -211,7 +211,9 @@ class TestAModelWithBothFiles:
     ) -> None:
         monkeypatch.setattr(torch_backend, "why_no_cuda", lambda: why_not)
         monkeypatch.setattr(
-            torch_backend.TorchBackend, "open", lambda model, device: SimpleNamespace(name="cuda", model=model)
+            torch_backend.TorchBackend,
+            "open",
+            lambda model, device: SimpleNamespace(name="cuda", model=model, device="cuda"),
         )
         assert open_backend("auto", "demo", device).name == serves
         assert caplog.messages == ([told] if told else [])
