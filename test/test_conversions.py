@@ -194,7 +194,7 @@ def test_what_cannot_be_used_is_refused_by_name(rgb: object, depth: object, told
 
 def test_an_uncommon_encoding_without_cv_bridge_names_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    with pytest.raises(FrameError, match="'bayer_rggb16', which needs cv_bridge"):
+    with pytest.raises(FrameError, match="'bayer_rggb16' of the colour image needs cv_bridge"):
         frame_from_messages(message(RGB[..., 0], "bayer_rggb16"), DEPTH)
 
 

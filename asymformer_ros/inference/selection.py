@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import ModelFiles, model_files
 from asymformer_ros.models.model import Model, open_model
 from asymformer_ros.onnx_graph.report import PrecisionReport
+from asymformer_ros.optional import installed
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def engine_obstacle(gpu: GpuInfo | NoGpu) -> str:
     """Why no engine can be built and run here, in a sentence's part; "" where one can."""
     if isinstance(gpu, NoGpu):
         return gpu.reason
-    missing = [name for name in ("pycuda", "onnx") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("pycuda", "onnx") if not installed(name)]
     if not installed_builders():
         missing.insert(0, "tensorrt")
     return f"{', '.join(missing)} not installed (see docs/engines.md)" if missing else ""
@@ -218,7 +218,7 @@ def _choose(choice: str, files: ModelFiles, device: str) -> str:
     reason = "" if device == "cuda" else _why_no_cuda(device)
     if not reason:
         return "torch"
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("onnx", "onnxruntime") if not installed(name)]
     if missing:
         _log.warning("%s is not installed: PyTorch runs on the CPU", " and ".join(missing))
         return "torch"

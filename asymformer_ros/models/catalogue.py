@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from asymformer_ros.errors import CheckpointError
+from asymformer_ros.optional import installed
 
 HOW_TO_GET_ONE = (
     "`asymformer weights download nyuv2` brings the authors' weights as model `nyuv2`; "
@@ -76,7 +76,7 @@ class ModelFiles:
     @property
     def readable(self) -> str:
         """The one that can be read here: the bundle where PyTorch is installed or there is nothing else."""
-        has_torch = importlib.util.find_spec("torch") is not None
+        has_torch = installed("torch")
         return self.bundle if self.bundle and (has_torch or not self.onnx) else self.onnx
 
 

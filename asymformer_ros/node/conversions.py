@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from asymformer_ros.errors import FrameError
+from asymformer_ros.errors import DependencyError, FrameError
 from asymformer_ros.frames.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import decode_image
+from asymformer_ros.optional import importing
 
 _COLOUR_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 _TO_RGB = {
@@ -85,12 +86,10 @@ def _rgb_by_cv_bridge(message: Image) -> NDArray[np.uint8]:
     if not message.encoding.startswith(_BRIDGE_PREFIXES):
         raise FrameError(f"colour image has encoding '{message.encoding}': {expected}")
     try:
-        from cv_bridge import CvBridge
-    except ImportError as error:
-        raise FrameError(
-            f"colour image has encoding '{message.encoding}', which needs cv_bridge, and that cannot be imported "
-            f"({error}): {expected}"
-        ) from error
+        with importing("cv_bridge", f"encoding '{message.encoding}' of the colour image"):
+            from cv_bridge import CvBridge
+    except DependencyError as error:
+        raise FrameError(f"{error}; {expected}") from error
     try:
         return CvBridge().imgmsg_to_cv2(message, "rgb8")  # type: ignore[no-any-return]
     except Exception as error:  # cv_bridge raises its own type, cv2.error and TypeError

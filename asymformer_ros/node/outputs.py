@@ -11,16 +11,19 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from asymformer_ros.errors import DependencyError
 from asymformer_ros.frames.overlay import blend
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.inputs import QOS_POLICIES
+from asymformer_ros.optional import importing
 
 try:
-    from vision_msgs.msg import LabelInfo, VisionClass
-except ImportError:  # not installed, or older than LabelInfo (2022-11)
+    with importing("vision_msgs", "the topic segmentation/label_info"):
+        from vision_msgs.msg import LabelInfo, VisionClass
+except DependencyError:  # or it is older than LabelInfo (2022-11): the topic is not published
     LabelInfo = None
 
 _QUALITY = QoSProfile(depth=2)

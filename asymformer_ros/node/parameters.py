@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -19,7 +19,7 @@ from asymformer_ros.node.synchronizer import SYNCHRONIZERS
 
 _CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
-Value = bool | float | str | list[str]
+Value = bool | int | float | str | list[str]
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,18 @@ class ParameterSpec:
     default: Value
     description: str
     choices: tuple[str, ...] = ()
-    limits: tuple[float, float] | None = None
+    limits: tuple[float, float] | tuple[int, int] | None = None
     dynamic: bool = False
 
     def descriptor(self) -> ParameterDescriptor:
         """What ROS tools show of it."""
         text = self.description + (f" One of: {', '.join(self.choices)}." if self.choices else "")
-        ranges = [FloatingPointRange(from_value=self.limits[0], to_value=self.limits[1])] if self.limits else []
-        return ParameterDescriptor(description=text, read_only=not self.dynamic, floating_point_range=ranges)
+        descriptor = ParameterDescriptor(description=text, read_only=not self.dynamic)
+        if self.limits and isinstance(self.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=self.limits[0], to_value=self.limits[1])]
+        elif self.limits:
+            descriptor.integer_range = [IntegerRange(from_value=self.limits[0], to_value=self.limits[1])]
+        return descriptor
 
 
 SPECS: dict[str, ParameterSpec] = {
@@ -55,6 +59,11 @@ SPECS: dict[str, ParameterSpec] = {
         "", "JSON of `asymformer precision`: which layers of a mixed engine stay in FP32; empty for none."
     ),
     "engine_cache": ParameterSpec("", "Folder of built engines; empty for ~/.cache/asymformer_ros/engines."),
+    "workspace_mib": ParameterSpec(
+        0,
+        "Scratch memory that a layer of the engine may use, MiB; 0 leaves it to TensorRT.",
+        limits=(0, 1 << 20),
+    ),
     "cameras": ParameterSpec(
         [""],
         "Cameras that are segmented together: each name comes before its topics, as in front/rgb/image. "
@@ -108,6 +117,7 @@ class Settings:
     precision: str
     precision_report: str
     engine_cache: str
+    workspace_mib: int
     cameras: list[str]
     autostart: bool
     image_transport: str

@@ -152,6 +152,7 @@ class SegmentationNode(LifecycleNode):
             precision=settings.precision,
             precision_report=settings.precision_report,
             engine_cache=settings.engine_cache,
+            workspace_mib=settings.workspace_mib,
             batch=len(settings.cameras),
         )
         self._build_context = BuildContext()
