@@ -64,7 +64,7 @@ def write_foreign(bundle: ModelBundle, path: Path, _: str) -> None:
 class TestEveryBackend:
     """What the node relies on, whichever backend serves."""
 
-    @pytest.fixture(scope="class", params=["torch", "onnxruntime labels", "onnxruntime logits", "onnxruntime foreign"])
+    @pytest.fixture(scope="class", params=["torch", "onnxruntime labels", "onnxruntime logits4", "onnxruntime foreign"])
     def backend(
         self, request: pytest.FixtureRequest, bundle: ModelBundle, tmp_path_factory: pytest.TempPathFactory
     ) -> InferenceBackend:

@@ -202,23 +202,21 @@ print(segmenter.backend.name, segmenter.segment(frame, with_confidence=True).lab
     assert answer.stdout.strip() == "onnxruntime cpu fp32 (48, 64)"
 
 
-def test_only_what_is_asked_for_is_computed(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_and_confidence_come_out_of_one_session_of_class_scores_at_stride_4(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from asymformer_ros.inference import onnxruntime as backend_module
 
-    opened: list[list[str]] = []
+    opened: list[object] = []
     session = backend_module.GraphSession
-
-    def noting(model: object) -> object:
-        opened.append([value.name for value in model.graph.output])
-        assert ("Exp" in {node.op_type for node in model.graph.node}) == (len(opened[-1]) == 2)
-        return session(model)
-
-    monkeypatch.setattr(backend_module, "GraphSession", noting)
+    monkeypatch.setattr(backend_module, "GraphSession", lambda model: (opened.append(model), session(model))[1])
     backend = OnnxRuntimeBackend(open_model(str(exported)))
     rgb, depth = np.zeros((*SIZE, 3), np.uint8), np.ones(SIZE, np.float32)
-    for with_confidence in (False, False, True, True, False):
-        backend.infer(rgb, depth, with_confidence=with_confidence)
-    assert opened == [["labels"], ["labels", "confidence"]]
+    plain, both = (backend.infer(rgb, depth, with_confidence=wanted) for wanted in (False, True))
+    np.testing.assert_array_equal(plain.labels, both.labels)
+    (scores,) = opened[0].graph.output
+    assert [dim.dim_value for dim in scores.type.tensor_type.shape.dim] == [1, 40, SIZE[0] // 4, SIZE[1] // 4]
+    assert len(opened) == 1
 
 
 def test_memory_stays_flat(exported: Path) -> None:
@@ -237,9 +235,14 @@ def test_memory_stays_flat(exported: Path) -> None:
 
 def test_logits_are_classified_as_softmax_would() -> None:
     logits = np.random.default_rng(4).standard_normal((13, 6, 7)).astype(np.float32) * 5
-    labels, confidence = classify(logits, with_confidence=True)
+    labels, confidence = classify(logits, (6, 7), with_confidence=True)
     share = np.exp(logits) / np.exp(logits).sum(axis=0)
     np.testing.assert_array_equal(labels, share.argmax(axis=0))
     assert confidence is not None
     np.testing.assert_allclose(confidence, share.max(axis=0) * 255, atol=0.51)
-    assert classify(logits)[1] is None
+    assert classify(logits, (6, 7))[1] is None
+
+
+def test_of_equal_scores_the_first_class_wins() -> None:
+    logits = np.array([0, 2, 1, 2], np.float32).reshape(4, 1, 1) * np.ones((4, 2, 3), np.float32)
+    assert np.unique(classify(logits, (8, 12))[0]).tolist() == [1]

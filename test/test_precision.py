@@ -29,7 +29,7 @@ from asymformer_ros.models.model import Model, open_model
 from asymformer_ros.models.onnx_file import describe
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
-from asymformer_ros.onnx_graph.mixed import FP32_OPS, to_mixed
+from asymformer_ros.onnx_graph.mixed import FP32_OPS, nodes_to_pin, to_mixed
 from asymformer_ros.onnx_graph.precision import weigh
 from asymformer_ros.onnx_graph.probes import add_probes, read_probes
 from asymformer_ros.onnx_graph.report import PrecisionReport
@@ -79,12 +79,41 @@ def test_layers_have_the_names_of_the_onnx_nodes(model: object, report: Precisio
     assert report.model == {entry.key: entry.value for entry in model.metadata_props}["model_sha256"]
 
 
-def test_preprocessing_and_what_sums_up_stay_in_fp32(report: PrecisionReport) -> None:
+def test_what_sums_up_stays_in_fp32_and_preprocessing_need_not(report: PrecisionReport) -> None:
     kept = {name: report.layers[name] for name in report.fp32_layers}
-    assert all(name in kept for name in report.layers if name.startswith("/preprocess/"))
-    assert kept["/preprocess/Mul_2"].reason == "pre-processing: FP16 cannot hold millimetres"
     assert all(name in kept for name, layer in report.layers.items() if layer.op in FP32_OPS)
+    assert not any(name.startswith("/preprocess/") for name in kept)
+    assert report.layers["/preprocess/Add_1"].values.max_abs < 10  # normalised metres
     assert report.layers[EXPAND + "MatMul"].precision == "fp16"
+
+
+def test_a_softmax_over_many_places_stays_in_fp32() -> None:
+    bundle = small_bundle((256, 320))  # stage 2 has 32 x 40 places, stage 3 16 x 20
+    report = report_of(export_model(bundle))
+    long = {name for name, layer in report.layers.items() if layer.reason == "sums over 1280 values"}
+    assert long == {"/network/stages.1/fusion/correlate/Softmax"}
+
+
+def test_a_builder_that_chooses_the_precision_is_told_only_of_layers_that_compute_and_are_in_danger() -> None:
+    graph = export_model(amplified(5e5))
+    report = report_of(graph)
+    assert nodes_to_pin(graph, ()) == ()
+    pinned = nodes_to_pin(graph, report.fp32_layers)
+    assert EXPAND + "MatMul" in pinned
+    kinds = {report.layers[name].op for name in pinned}
+    assert kinds.isdisjoint({"LayerNormalization", "Reshape", "Transpose", "Concat", "Cast"})
+    assert set(pinned) < set(report.fp32_layers)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_mixed_precision_can_keep_each_softmax_of_the_fusion_in_fp32(stage: int, model: object) -> None:
+    name = f"/network/stages.{stage}/fusion/correlate/Softmax"
+    mixed = to_mixed(model, {name})
+    types = types_of(mixed.graph)
+    softmax = next(node for node in mixed.graph.node if node.name == name)
+    assert types[softmax.input[0]] == types[softmax.output[0]] == TensorProto.FLOAT
+    other = next(node for node in mixed.graph.node if node.op_type == "Softmax" and node.name != name)
+    assert types[other.output[0]] == TensorProto.FLOAT16
 
 
 def test_activations_beyond_the_range_are_named_with_all_that_touches_them() -> None:
@@ -148,7 +177,7 @@ def test_a_report_comes_back_from_its_file(report: PrecisionReport, tmp_path: Pa
     report.save(tmp_path / "report.json")
     assert PrecisionReport.load(tmp_path / "report.json") == report
     entry = json.loads((tmp_path / "report.json").read_text())["layers"]["/preprocess/Cast"]
-    assert entry["precision"] == "fp32"
+    assert entry["precision"] == "fp16"
     assert 200 < entry["max_abs"] <= 255
 
 
@@ -247,7 +276,7 @@ def test_mixed_precision_keeps_names_inputs_and_outputs(model: object, report: P
 def test_logits_of_mixed_precision_are_float32() -> None:
     from asymformer_ros.models.export import ExportOptions
 
-    model = export_model(small_bundle(), ExportOptions(outputs="logits"))
+    model = export_model(small_bundle(), ExportOptions(outputs="logits4"))
     mixed = to_mixed(model, ())
     assert types_of(mixed.graph)["logits"] == TensorProto.FLOAT
     feeds = {"rgb": np.full((1, *SIZE, 3), 90, np.uint8), "depth": np.full((1, *SIZE, 2), 9, np.uint8)}

@@ -24,9 +24,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--batch", type=int, default=1, help="images at a time (default: 1)")
     parser.add_argument(
         "--classes-out",
-        choices=("labels", "logits"),
+        choices=("labels", "logits4"),
         default="labels",
-        help="labels and confidence, one byte per pixel each, or float logits (default: labels)",
+        help="labels and confidence, one byte per pixel each, or float class scores at stride 4 (default: labels)",
     )
     parser.add_argument(
         "--precision",

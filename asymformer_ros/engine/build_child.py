@@ -110,6 +110,7 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     from asymformer_ros.engine import source
     from asymformer_ros.models.model import open_model
     from asymformer_ros.models.onnx_file import load
+    from asymformer_ros.onnx_graph.mixed import nodes_to_pin
 
     reporter.phase("Preparing the graph", 1)
     plain, precision, layers = Path(request["plain"]), request["precision"], request["fp32_layers"]
@@ -122,7 +123,7 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     kept = tuple(layers) if precision == "mixed" else ()
     graph = load(plain)
     if not request["typed"]:
-        return source.fp32_names(graph, kept) if precision != "fp32" else ()
+        return nodes_to_pin(graph, kept)
     _store(Path(request["onnx"]), source.typed_graph(graph, precision, kept).SerializeToString())
     return ()
 

@@ -10,12 +10,10 @@ from asymformer_ros.engine.frames import SIMULATED, sample_frames
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.model import Model
-from asymformer_ros.onnx_graph.mixed import FP32_OPS, PREFIX, to_mixed
+from asymformer_ros.onnx_graph.mixed import to_mixed
 from asymformer_ros.onnx_graph.report import PrecisionReport
 
 _SURVEYED_FRAMES = 4
-_MOVES = ("Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
-_NEVER_PINNED = (*_MOVES, "Cast", "Constant", "LayerNormalization", "Shape")
 
 
 def analyse_model(model: Model, frames: Iterable[RgbdFrame], source: str) -> PrecisionReport:
@@ -34,17 +32,3 @@ def survey(model: Model) -> tuple[str, ...]:
 def typed_graph(graph: ModelProto, precision: str, fp32_layers: tuple[str, ...]) -> ModelProto:
     """The graph with the precision written into it, for builders that keep it."""
     return graph if precision == "fp32" else to_mixed(graph, fp32_layers)
-
-
-def fp32_names(graph: ModelProto, fp32_layers: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the nodes that a builder which chooses the precision itself must keep in FP32.
-
-    Only such as compute: a layer that moves or casts has no precision of its own, and LayerNormalization computes in
-    FP32 of its own accord (TensorRT 8.6 and 9 do not even keep its name).
-    """
-    return tuple(
-        node.name
-        for node in graph.graph.node
-        if (node.op_type in FP32_OPS or node.name.startswith(PREFIX) or node.name in fp32_layers)
-        and node.op_type not in _NEVER_PINNED
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +12,15 @@ from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
-from asymformer_ros.onnx_graph.outputs import keep_outputs
+from asymformer_ros.onnx_graph.outputs import give_logits4
 from asymformer_ros.onnx_graph.session import GraphSession
+from asymformer_ros.onnx_graph.simplify import simplify
 
 _log = logging.getLogger(__name__)
 
 
 class OnnxRuntimeBackend:
-    """Serves an ONNX file with ONNX Runtime.
-
-    A session computes all outputs of its graph, whichever are asked for. So a model that gives labels gets one
-    session without the confidence, and a second one when confidence is asked for the first time.
-    """
+    """Serves an ONNX file with ONNX Runtime: class scores come out of one session, `classify` does the rest."""
 
     def __init__(self, model: Model) -> None:
         if model.batch != 1:
@@ -35,7 +31,7 @@ class OnnxRuntimeBackend:
         self.card: ModelCard = model.card
         self.name = f"onnxruntime cpu {model.precision}"
         self._model = model
-        self._sessions: dict[tuple[str, ...], GraphSession] = {}
+        self._session: GraphSession | None = GraphSession(give_logits4(simplify(model.proto)))
 
     @classmethod
     def open(cls, model: Model) -> OnnxRuntimeBackend:
@@ -52,13 +48,8 @@ class OnnxRuntimeBackend:
         return backend
 
     def is_finite(self) -> bool:
-        """Whether the answer to a plain test frame is finite everywhere: confidence is never 0 otherwise."""
-        ramp, depth = plain_frame(self.card.input_size)
-        if self._model.signature.gives_labels:
-            confidence = self.infer(ramp, depth, with_confidence=True).confidence
-            self._sessions.clear()  # the one with confidence may never be needed again
-            return confidence is not None and bool(confidence.all())
-        return bool(np.isfinite(self._run(self._model.signature.outputs, ramp, depth)[0]).all())
+        """Whether the scores of a plain test frame are all finite. Warms the session up, too."""
+        return bool(np.isfinite(self._logits(*plain_frame(self.card.input_size))).all())
 
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """See InferenceBackend. Several images are run one by one: on a CPU a batch gains nothing."""
@@ -71,18 +62,15 @@ class OnnxRuntimeBackend:
         return Prediction(labels, np.stack(confidences) if confidences else None)
 
     def _infer_one(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], with_confidence: bool) -> Prediction:
-        if not self._model.signature.gives_labels:
-            logits = self._run(self._model.signature.outputs, rgb, depth)[0]
-            return Prediction(*classify(logits[0], with_confidence=with_confidence))
-        names = self._model.signature.outputs if with_confidence else self._model.signature.outputs[:1]
-        labels, *confidence = (output[0] for output in self._run(names, rgb, depth))
-        return Prediction(labels, confidence[0] if confidence else None)
+        logits = self._logits(rgb, depth)
+        return Prediction(*classify(logits, self.card.input_size, with_confidence=with_confidence))
 
     def close(self) -> None:
         """See InferenceBackend."""
-        self._sessions.clear()
+        self._session = None
 
-    def _run(self, outputs: tuple[str, ...], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> list[Any]:
-        if outputs not in self._sessions:
-            self._sessions[outputs] = GraphSession(keep_outputs(self._model.proto, outputs))
-        return self._sessions[outputs].run(list(outputs), self._model.feeds(rgb, depth))
+    def _logits(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(classes, h, w)."""
+        if self._session is None:
+            raise BackendError(f"{self.name} is closed")
+        return self._session.run(None, self._model.feeds(rgb, depth))[0][0]

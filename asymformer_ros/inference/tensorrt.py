@@ -19,7 +19,7 @@ from asymformer_ros.inference.processing import classify
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import normalize
-from asymformer_ros.models.signature import LABEL_OUTPUTS
+from asymformer_ros.onnx_graph.names import LABEL_OUTPUTS
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class TensorRtBackend:
             labels, confidence = (outputs[name][:images] for name in LABEL_OUTPUTS)
             return Prediction(labels.copy(), confidence.copy() if with_confidence else None)
         logits = outputs[self._signature.outputs[0]][:images]
-        answers = (classify(image, with_confidence=with_confidence) for image in logits)
+        answers = (classify(image, self.card.input_size, with_confidence=with_confidence) for image in logits)
         return _joined([Prediction(labels[None], None if share is None else share[None]) for labels, share in answers])
 
     def _check(self, session: Session) -> None:

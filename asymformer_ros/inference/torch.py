@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
+from asymformer_ros.inference.processing import classify
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.optional import importing
 
@@ -17,8 +19,8 @@ with importing("torch", "the torch backend"):
     from torch.nn import functional
 
 from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.camera_network import CameraNetwork
 from asymformer_ros.models.model import Model
-from asymformer_ros.network.deploy import fold
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +32,7 @@ class TorchBackend:
         self.card: ModelCard = bundle.card
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
         self._device, self._dtype = device, dtype
-        self._network = fold(bundle.network).to(device, dtype)
-        norm = bundle.card.normalization
-        self._rgb_mean = self._constant(norm.rgb_mean).view(1, 3, 1, 1) * 255
-        self._rgb_scale = 1 / (self._constant(norm.rgb_std).view(1, 3, 1, 1) * 255)
-        self._depth_mean, self._depth_scale = norm.depth_mean, 1 / norm.depth_std
+        self._network = CameraNetwork(bundle).to(device, dtype).eval()
 
     @classmethod
     def open(cls, model: Model, device: str) -> TorchBackend:
@@ -83,19 +81,21 @@ class TorchBackend:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _constant(self, values: tuple[float, ...]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self._device)
-
     def _logits(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> torch.Tensor:
-        """(N, classes, h/4, w/4) logits of N images."""
-        colour = torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float()  # (N, 3, h, w), channels last
-        metres = torch.from_numpy(depth).to(self._device)[:, None].nan_to_num(0.0)  # 0 m: unknown in training, too
-        colour = (colour - self._rgb_mean).mul_(self._rgb_scale)
-        metres = metres.sub_(self._depth_mean).mul_(self._depth_scale)
-        return self._network.forward_stride4(colour.to(self._dtype), metres.to(self._dtype))
+        """(N, classes, h/4, w/4) class scores of N images."""
+        images = (torch.from_numpy(image).to(self._device) for image in (rgb, depth_bytes(depth)))
+        return self._network.forward_stride4(*images)
 
     def _classify(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
-        """The best class of each pixel of the x4 bilinear upsampling; the softmax only where it is asked for."""
+        if self._device.type == "cuda":
+            return self._classify_there(logits, with_confidence)
+        size = self.card.input_size
+        answers = [classify(scores, size, with_confidence=with_confidence) for scores in logits.numpy()]
+        shares = [share for _, share in answers if share is not None]
+        return Prediction(np.stack([labels for labels, _ in answers]), np.stack(shares) if shares else None)
+
+    def _classify_there(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
+        """As `classify`, on the GPU."""
         upsampled = functional.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
         best, index = upsampled.max(dim=1)
         labels = index.to(torch.uint8).cpu().numpy()

@@ -25,6 +25,17 @@ class Normalization:
         if min(*self.rgb_std, self.depth_std) <= 0:
             raise ConfigurationError(f"standard deviations must be above 0, got {self.rgb_std} and {self.depth_std}")
 
+    @property
+    def colour(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Scale and shift of each channel: `value * scale + shift` is normalised, for values in 0..255."""
+        pairs = tuple(zip(self.rgb_mean, self.rgb_std, strict=True))
+        return tuple(1 / (255 * std) for _, std in pairs), tuple(-mean / std for mean, std in pairs)
+
+    @property
+    def millimetres(self) -> tuple[float, float]:
+        """Scale and shift of depth: `value * scale + shift` is normalised, for values in millimetres, 0 unknown."""
+        return 0.001 / self.depth_std, -self.depth_mean / self.depth_std
+
 
 PUBLISHED_NORMALIZATION = Normalization(
     rgb_mean=(0.4850042694973687, 0.41627756261047333, 0.3981809741523051),

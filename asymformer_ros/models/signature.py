@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.models.normalization import Normalization, normalize
+from asymformer_ros.onnx_graph.names import LABEL_OUTPUTS
 
 CAMERA_INPUTS = ("rgb", "depth")
-LABEL_OUTPUTS = ("labels", "confidence")
-LOGITS_OUTPUT = "logits"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,10 @@
 * Between each of the decoder's linear layers and the fuse convolution stands only a bilinear resize, which commutes
   with both (its weights sum to 1): the two become one linear layer before the resize. A convolution of 1024 channels
   at stride 4, the largest of the network, goes away.
+* Attention's scale becomes part of the query's weights.
+* Products of queries and keys stay the same when the channels of both change places alike: CMA's channel shuffle
+  becomes an order of the rows of its weights.
+* ConvNeXt's first convolution has no padding: the normalisation of colour becomes part of it (`fold_colour`).
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -17,11 +21,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from asymformer_ros.network.asymformer import AsymFormer
-from asymformer_ros.network.convnext import ConvNeXtBlock, LayerScale
+from asymformer_ros.network.asymformer import AsymFormer, Stage
+from asymformer_ros.network.convnext import ConvNeXtBlock, ConvNeXtStage, LayerScale
 from asymformer_ros.network.decoder import Decoder, map_linear, resize
 from asymformer_ros.network.efficientnet import ConvNorm
 from asymformer_ros.network.fusion import Cma, Fusion
+from asymformer_ros.network.layers import attend, to_map, to_tokens
+from asymformer_ros.network.mix_transformer import EfficientSelfAttention
 
 
 @torch.no_grad()
@@ -35,14 +41,55 @@ def fold(network: AsymFormer) -> AsymFormer:
         elif isinstance(module, ConvNorm):
             _fold_norm(module.conv, module.norm)
             del module.norm
+        elif isinstance(module, EfficientSelfAttention):
+            _scale_outputs(module.query, torch.tensor((module.query.out_features / module.heads) ** -0.5))
+            module.scale = 1.0
         elif isinstance(module, Fusion):
             conv = cast(nn.Conv2d, module.reduce[0])
             _fold_norm(conv, cast(nn.BatchNorm2d, module.reduce[1]))
             module.reduce = nn.Sequential(conv)
-        elif isinstance(module, Cma):
-            _fold_cma(module)
+            module.correlate = FoldedCma(cast(Cma, module.correlate))
     folded.decoder = FoldedDecoder(cast(Decoder, folded.decoder))
     return folded
+
+
+@torch.no_grad()
+def fold_colour(folded: AsymFormer, scale: Tensor, shift: Tensor) -> bool:
+    """Let a folded network take raw colour, of which `colour * scale + shift`, both (3,), is normalised.
+
+    Returns False, and changes nothing, where its first convolution is padded: what is padded is no colour.
+    """
+    stage = cast(Stage, folded.stages[0]).rgb
+    if not isinstance(stage, ConvNeXtStage):
+        return False
+    stem = cast(nn.Conv2d, stage.downsample[0])
+    cast(Tensor, stem.bias).add_(stem.weight.sum(dim=(2, 3)) @ shift)
+    stem.weight.mul_(scale.view(1, 3, 1, 1))
+    return True
+
+
+class FoldedCma(nn.Module):
+    """`Cma` without normalisations, channel shuffle and scale."""
+
+    def __init__(self, cma: Cma) -> None:
+        super().__init__()
+        self.depth_key_query = _folded_key_query(cma.depth_key_query, cast(nn.BatchNorm2d, cma.depth_norm))
+        self.rgb_key_query = _folded_key_query(cma.rgb_key_query, cast(nn.BatchNorm2d, cma.rgb_norm))
+        self.value, self.project = cma.value, cma.project
+        scale, shift = _affine(cast(nn.BatchNorm2d, cma.norm))
+        _scale_outputs(self.project, scale)
+        self.project.bias.add_(shift)
+
+    def forward(self, fused: Tensor, depth: Tensor, rgb: Tensor) -> Tensor:
+        """fused and depth (N, D, H, W), rgb (N, R, H, W) to (N, D, H, W)."""
+        parts = [
+            linear(to_tokens(x)).unflatten(-1, (4, -1))  # (N, H*W, 4, R/8)
+            for linear, x in ((self.depth_key_query, depth), (self.rgb_key_query, rgb))
+        ]
+        key, query = torch.cat(parts, dim=-1).transpose(1, 2).chunk(2, dim=1)  # each (N, 2, H*W, R/4)
+        value = self.value(to_tokens(fused)).unflatten(-1, (2, -1)).transpose(1, 2)  # (N, 2, H*W, D/4)
+        seen = attend(query, key, value, scale=1).transpose(1, 2).flatten(2)  # (N, H*W, D/2)
+        return fused + to_map(self.project(seen), (fused.shape[2], fused.shape[3]))
 
 
 class FoldedDecoder(nn.Module):
@@ -71,15 +118,23 @@ class FoldedDecoder(nn.Module):
         return self.classify(self.activation(finest))
 
 
-def _fold_cma(cma: Cma) -> None:
-    for norm, linear in ((cma.depth_norm, cma.depth_key_query), (cma.rgb_norm, cma.rgb_key_query)):
-        scale, shift = _affine(cast(nn.BatchNorm2d, norm))
-        linear.bias.add_(linear.weight @ shift)
-        linear.weight.mul_(scale)
-    scale, shift = _affine(cast(nn.BatchNorm2d, cma.norm))
-    _scale_outputs(cma.project, scale)
-    cma.project.bias.add_(shift)
-    cma.depth_norm, cma.rgb_norm, cma.norm = nn.Identity(), nn.Identity(), nn.Identity()
+def _folded_key_query(linear: nn.Linear, norm: nn.BatchNorm2d) -> nn.Linear:
+    """The layer with the normalisation before it, and its outputs in the order key 1, key 2, query 1, query 2.
+
+    Cma's shuffle would take them by turns with those of the other modality, which one half of each key and query gets
+    here instead: there, the quarters are key 1, query 1, key 2, query 2.
+    """
+    scale, shift = _affine(norm)
+    bias = linear.bias + linear.weight @ shift
+    weight, bias = (_keys_first(x) for x in (linear.weight * scale, bias))
+    queries, width = slice(len(bias) // 2, None), len(bias) // 2  # of a key or query, with both modalities' channels
+    weight[queries] *= width**-0.5
+    bias[queries] *= width**-0.5
+    return _linear(weight, bias)
+
+
+def _keys_first(rows: Tensor) -> Tensor:
+    return rows.unflatten(0, (2, 2, -1)).transpose(0, 1).flatten(0, 2)
 
 
 def _fold_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:

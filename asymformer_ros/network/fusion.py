@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asymformer_ros.network.layers import to_map, to_tokens
+from asymformer_ros.network.layers import attend, to_map, to_tokens
 
 
 class Lafs(nn.Module):
@@ -54,17 +53,9 @@ class Cma(nn.Module):
         )  # (N, H*W, R): key 1, query 1, key 2, query 2
         key, query = key_query.unflatten(-1, (2, 2, -1)).permute(3, 0, 2, 1, 4)  # each (N, 2, H*W, R/4)
         value = self.value(to_tokens(fused)).unflatten(-1, (2, -1)).transpose(1, 2)  # (N, 2, H*W, D/4)
-        seen = _attend(query, key, value).transpose(1, 2).flatten(2)  # (N, H*W, D/2)
+        seen = attend(query, key, value).transpose(1, 2).flatten(2)  # (N, H*W, D/2)
         size = (fused.shape[2], fused.shape[3])
         return fused + self.norm(to_map(self.project(seen), size))
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention with values narrower than keys: padded to one width, for which PyTorch has fused kernels."""
-    missing = key.shape[-1] - value.shape[-1]
-    if missing <= 0 or torch.onnx.is_in_onnx_export():
-        return F.scaled_dot_product_attention(query, key, value)
-    return F.scaled_dot_product_attention(query, key, F.pad(value, (0, missing)))[..., : value.shape[-1]]
 
 
 def _shuffle(depth: Tensor, rgb: Tensor) -> Tensor:
@@ -81,7 +72,7 @@ class Fusion(nn.Module):
         self.reduce = nn.Sequential(
             nn.Conv2d(depth_width + rgb_width, depth_width, kernel_size=1, bias=False), nn.BatchNorm2d(depth_width)
         )
-        self.correlate = Cma(depth_width, rgb_width)
+        self.correlate: nn.Module = Cma(depth_width, rgb_width)
 
     def forward(self, depth: Tensor, rgb: Tensor) -> Tensor:
         """depth (N, D, H, W) and rgb (N, R, H, W) to (N, D, H, W)."""

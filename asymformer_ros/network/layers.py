@@ -68,3 +68,17 @@ class _HalfDepthwise(torch.autograd.Function):
             *maps, [len(weight)], ctx.stride, ctx.padding, (1, 1), False, (0, 0), len(weight), wanted
         )
         return None if of_x is None else of_x.to(x.dtype), of_weight, of_bias, None, None
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+    """Softmax attention: query (..., L, K), key (..., S, K) and value (..., S, V) to (..., L, V).
+
+    scale: of the products, 1 / sqrt(K) where None; 1 where it is in the query's weights already.
+    """
+    if torch.onnx.is_in_onnx_export() and scale == 1:  # the plain products, and no nodes that multiply by 1
+        return (query @ key.transpose(-1, -2)).softmax(-1) @ value
+    missing = key.shape[-1] - value.shape[-1]
+    if missing <= 0 or torch.onnx.is_in_onnx_export():
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)
+    padded = F.pad(value, (0, missing))  # to one width, for which PyTorch has fused kernels
+    return F.scaled_dot_product_attention(query, key, padded, scale=scale)[..., : value.shape[-1]]

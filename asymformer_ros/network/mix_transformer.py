@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asymformer_ros.network.layers import ChannelLayerNorm, DepthwiseConv2d, to_map, to_tokens
+from asymformer_ros.network.layers import ChannelLayerNorm, DepthwiseConv2d, attend, to_map, to_tokens
 
 
 class EfficientSelfAttention(nn.Module):
@@ -15,6 +14,7 @@ class EfficientSelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, reduction: int) -> None:
         super().__init__()
         self.heads = heads
+        self.scale: float | None = None
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.project = nn.Linear(width, width)
@@ -25,7 +25,7 @@ class EfficientSelfAttention(nn.Module):
         query = self._split_heads(self.query(tokens))  # (N, heads, H*W, C/heads)
         small = to_tokens(self.reduce(to_map(tokens, size)))  # (N, H*W/reduction^2, C)
         key, value = (self._split_heads(x) for x in self.key_value(small).chunk(2, dim=-1))
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = attend(query, key, value, self.scale)
         return self.project(attended.transpose(1, 2).flatten(2))
 
     def _split_heads(self, tokens: Tensor) -> Tensor:

@@ -11,14 +11,14 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.onnx_graph.half import HALF_MAX, rounded_to_half
 
-PREFIX = "/preprocess/"
-
 FP32_OPS = {
     "LayerNormalization": "sums squares over the channels",
     "ReduceMean": "sums over the whole map",
-    "ReduceSum": "sums over all classes",
 }
 """Kinds of node that always stay in FP32: what they sum up on the way is in none of their outputs."""
+
+MOVES = ("Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+"""Kinds of node that only move the values of their first input."""
 
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _TYPED_BY_ATTRIBUTE = ("Cast",)
@@ -28,8 +28,8 @@ _FIRST_INPUT_ONLY = ("Resize",)  # its scales are FP32, whatever it resizes
 def to_mixed(model: Any, fp32_layers: Collection[str]) -> Any:
     """A copy of a ModelProto, as `simplify` makes it, in FP16 but for the nodes named and those that never may be.
 
-    Pre-processing, FP32_OPS and casts to float stay in FP32, and so do inputs and outputs. A cast stands wherever a
-    tensor goes from one kind of node to the other. Raises ConfigurationError for weights that FP16 cannot hold.
+    FP32_OPS and casts to float stay in FP32, and so do inputs and outputs. A cast stands wherever a tensor goes from
+    one kind of node to the other. Raises ConfigurationError for weights that FP16 cannot hold.
     """
     mixed = ModelProto()
     mixed.CopyFrom(model)
@@ -47,8 +47,17 @@ def to_mixed(model: Any, fp32_layers: Collection[str]) -> Any:
 
 
 def _may_be_half(node: Any, fp32_layers: Collection[str]) -> bool:
-    fixed = node.op_type in FP32_OPS or node.op_type in _TYPED_BY_ATTRIBUTE or node.name.startswith(PREFIX)
-    return not fixed and node.name not in fp32_layers
+    return node.op_type not in (*FP32_OPS, *_TYPED_BY_ATTRIBUTE) and node.name not in fp32_layers
+
+
+def nodes_to_pin(model: ModelProto, fp32_layers: Collection[str]) -> tuple[str, ...]:
+    """Those of the named nodes whose precision has to be said to a builder that chooses it by itself.
+
+    Not those that only move values, and not layer norms, which such builders compute in FP32 anyway, between FP16
+    tensors. So an engine in FP16, of which no layer is named, has none.
+    """
+    left_out = ("LayerNormalization", "Concat", *MOVES, *_TYPED_BY_ATTRIBUTE)
+    return tuple(node.name for node in model.graph.node if node.name in fp32_layers and node.op_type not in left_out)
 
 
 class _Writer:
@@ -59,7 +68,7 @@ class _Writer:
         self._outputs = {value.name for value in graph.output}
         self._floats = {value.name for value in values if value.type.tensor_type.elem_type == _FLOAT}
         self._initial = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == _FLOAT}
-        self._there: dict[tuple[str, int], str] = {}
+        self._there = {(value.name, _FLOAT): value.name for value in graph.input if value.name in self._floats}
         self.weights: list[Any] = []
 
     def write(self, node: Any, *, half: bool) -> Iterator[Any]:

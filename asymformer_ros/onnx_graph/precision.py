@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.onnx_graph.half import HALF_MAX, HALF_TINY
-from asymformer_ros.onnx_graph.mixed import FP32_OPS, PREFIX
+from asymformer_ros.onnx_graph.mixed import FP32_OPS, MOVES
 from asymformer_ros.onnx_graph.probes import add_probes, read_probes
 from asymformer_ros.onnx_graph.report import Layer, PrecisionReport, Range, Weight
 from asymformer_ros.onnx_graph.session import GraphSession
+from asymformer_ros.onnx_graph.simplify import tensor_shapes
 
 Feeds = Mapping[str, NDArray[Any]]
 """The inputs of a graph, by name."""
@@ -25,8 +26,8 @@ HEADROOM = 4.0
 MAX_ERROR = 1e-3
 """Relative error of rounding to FP16; 5e-4 is what rounding costs a value within its normal range at most."""
 
-MOVES = ("Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
-"""Kinds of node that only move the values of their first input."""
+LONG_SUM = 1024
+"""Beyond this a sum in FP16 loses terms of a half, and a softmax has none above 1."""
 
 
 def analyse(model: ModelProto, frames: Iterable[Feeds], model_sha256: str, source: str) -> PrecisionReport:
@@ -48,19 +49,18 @@ def analyse(model: ModelProto, frames: Iterable[Feeds], model_sha256: str, sourc
         for tensor in graph.initializer
         if tensor.data_type == TensorProto.FLOAT
     }
-    layers = {}
+    layers, shapes = {}, tensor_shapes(graph)
     for node in graph.node:
         seen = [ranges[origins[name]] for name in (*node.input, *node.output) if name in origins]
         if seen:
             held = [weights[name] for name in node.input if name in weights]
-            layers[node.name] = Layer(node.op_type, seen[-1], judge(node.name, node.op_type, seen, held))
+            reason = judge(node.op_type, seen, held) or _long_softmax(node, shapes)
+            layers[node.name] = Layer(node.op_type, seen[-1], reason)
     return PrecisionReport(model_sha256, source, count, layers, weights)
 
 
-def judge(name: str, op: str, seen: Iterable[Range], held: Iterable[Weight]) -> str:
+def judge(op: str, seen: Iterable[Range], held: Iterable[Weight]) -> str:
     """Why a layer must stay in FP32, given what goes in and comes out and its weights; "" where it need not."""
-    if name.startswith(PREFIX):
-        return "pre-processing: FP16 cannot hold millimetres"
     if op in FP32_OPS:
         return FP32_OPS[op]
     for weight in held:
@@ -74,6 +74,12 @@ def judge(name: str, op: str, seen: Iterable[Range], held: Iterable[Weight]) -> 
         if values.half_error > MAX_ERROR:
             return f"values change by {values.half_error:.1e}: most are too small"
     return ""
+
+
+def _long_softmax(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The softmax that sums longest, over all places of a map, is CMA's: its normaliser is in none of its outputs."""
+    terms = shapes[node.input[0]][-1] if node.op_type == "Softmax" else 0
+    return f"sums over {terms} values" if terms > LONG_SUM else ""
 
 
 def weigh(values: NDArray[np.float32]) -> Weight:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.models.camera_network import normalized_colour, normalized_depth
 from asymformer_ros.models.normalization import Normalization
 from asymformer_ros.training.augment import Sample, ViewSize, augment
 from asymformer_ros.training.frames import Frames, Order
@@ -32,10 +33,7 @@ _PATIENCE = 600.0  # seconds for one batch
 
 
 class Batch(NamedTuple):
-    """rgb (N, H, W, 3) uint8, depth (N, H, W) millimetres (0 unknown), labels (N, H, W) uint8.
-
-    Depth is the 16 bits of uint16 as int16, for PyTorch calculates with few unsigned types.
-    """
+    """rgb (N, H, W, 3) uint8, depth (N, H, W, 2) uint8 as `depth_bytes` packs it, labels (N, H, W) uint8."""
 
     rgb: Tensor
     depth: Tensor
@@ -45,18 +43,14 @@ class Batch(NamedTuple):
     def of(samples: Sequence[Sample]) -> Batch:
         return Batch(
             torch.from_numpy(np.stack([sample.rgb for sample in samples])),
-            torch.from_numpy(np.stack([sample.depth for sample in samples]).view(np.int16)),
+            torch.from_numpy(np.stack([sample.depth for sample in samples]).astype("<u2")[..., None].view(np.uint8)),
             torch.from_numpy(np.stack([sample.labels for sample in samples])),
         )
 
     def inputs(self, normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
         """Normalised rgb (N, 3, H, W) and depth (N, 1, H, W), float32, on the device."""
-        mean, std = (
-            torch.tensor(values, device=device) * 255 for values in (normalization.rgb_mean, normalization.rgb_std)
-        )
-        rgb = self.rgb.to(device, non_blocking=True).float().sub_(mean).div_(std).permute(0, 3, 1, 2)
-        metres = (self.depth.to(device, non_blocking=True)[:, None].int() & 0xFFFF) * 0.001
-        return rgb, metres.sub_(normalization.depth_mean).div_(normalization.depth_std)
+        rgb, depth = (image.to(device, non_blocking=True) for image in (self.rgb, self.depth))
+        return normalized_colour(rgb, normalization), normalized_depth(depth, normalization)
 
 
 @dataclass(frozen=True)
