@@ -283,7 +283,7 @@ def test_the_authors_layout_gets_its_normalisation_and_its_logits_become_labels(
     backend = TensorRtBackend(model, "tensorrt", lambda: GpuSession(gpu, lambda: engine))
     labels, confidence = backend.infer(RGB[:1], DEPTH[:1], with_confidence=True)
     logits = np.concatenate(normalize(RGB[0], DEPTH[0], CARD.normalization), axis=1)[0]
-    expected, share = classify(logits, with_confidence=True)
+    expected, share = classify(logits, SIZE, with_confidence=True)
     np.testing.assert_array_equal(labels, expected[None])
     np.testing.assert_array_equal(confidence, share[None])  # type: ignore[index]
     assert backend.infer(RGB[:1], DEPTH[:1]).confidence is None
