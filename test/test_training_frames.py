@@ -214,7 +214,7 @@ def test_a_share_that_leaves_no_frame_is_refused(counts: list[int], share: float
 def test_depth_beyond_32_metres_survives_the_way_through_a_batch() -> None:
     depth = np.array([[0, 1, 32768, 65535]], np.uint16).repeat(4, 0)
     batch = Batch.of([Sample(np.zeros((4, 4, 3), np.uint8), depth, np.zeros((4, 4), np.uint8))])
-    assert batch.depth.element_size() == 2
+    assert batch.depth.element_size() * batch.depth.shape[-1] == 2  # two bytes a pixel
     normalization = replace(PUBLISHED_NORMALIZATION, depth_mean=0.0, depth_std=1.0)
     metres = batch.inputs(normalization, torch.device("cpu"))[1]
     np.testing.assert_allclose(metres[0, 0, 0].numpy(), [0, 0.001, 32.768, 65.535], rtol=1e-6)
