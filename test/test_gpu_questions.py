@@ -17,7 +17,7 @@ import gpu_parts
 import gpu_questions
 import gpu_variants
 
-from asymformer_ros.engine import provide
+from asymformer_ros.engine import request
 from asymformer_ros.engine.driver import GpuInfo
 from asymformer_ros.engine.golden import GoldenCheck, read_golden
 from asymformer_ros.inference import selection, tensorrt
@@ -107,7 +107,7 @@ def on_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
     golden = read_golden(onnx.load(str(ROOT / "asymformer_ros" / "models" / "weights" / "demo.onnx")))
     assert golden is not None
     monkeypatch.setattr(gpu_parts, "probe_gpu", lambda: GpuInfo("NVIDIA GeForce RTX 4090", (8, 9), (12, 6)))
-    monkeypatch.setattr(provide, "installed_builders", lambda: ("tensorrt_rtx",))
+    monkeypatch.setattr(request, "installed_builders", lambda: ("tensorrt_rtx",))
     monkeypatch.setattr(tensorrt, "open_engine", lambda file, model: Served(golden.labels))
     check = GoldenCheck(open_model("demo"), lambda plan: Served(golden.labels), lambda: Served(golden.labels))
     monkeypatch.setattr(selection, "golden_check", lambda model, library: check)

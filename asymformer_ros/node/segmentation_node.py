@@ -103,9 +103,9 @@ class SegmentationNode(LifecycleNode):
         """Why the process should end with an error; "" for nothing, and always where a lifecycle manager decides."""
         if not self.settings.autostart:
             return ""
-        return self._failure or self._dead_thread()
+        return self._failure or self.dead_thread()
 
-    def _dead_thread(self) -> str:
+    def dead_thread(self) -> str:
         """What has ended the thread that segments, though nothing should; "" while it lives or none is needed."""
         error = self._worker.failure if self._worker else None
         return "" if error is None else f"the thread that segments has ended: {error!r}"
@@ -220,9 +220,9 @@ class SegmentationNode(LifecycleNode):
         ]
         if not self._cameras:
             statuses = [idle_status(self._status_name(""), facts)]
-        if self._dead_thread():
+        if self.dead_thread():
             for status in statuses:
-                status.level, status.message = DiagnosticStatus.ERROR, self._dead_thread()
+                status.level, status.message = DiagnosticStatus.ERROR, self.dead_thread()
         message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
@@ -244,6 +244,8 @@ def _serve(stop: threading.Event) -> int:
     try:
         spin(node, lambda: stop.is_set() or bool(node.failure), node.on_callback_error)
         exit_code = 1 if node.failure and not stop.is_set() else 0
+        if node.dead_thread():
+            node.get_logger().fatal(node.dead_thread())
     finally:
         stop.set()
         loading.join(_PATIENCE)
