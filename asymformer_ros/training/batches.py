@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,18 +107,32 @@ def augmented_batches(frames: Frames, view: View, order: Order, first_step: int,
 
 
 def _patiently(batches: Iterator[Batch | AsymformerError]) -> Iterator[Batch | AsymformerError]:
-    """The same, but what PyTorch raises where a worker is killed, or answers no more, in one sentence."""
+    """The same, but a lost worker is told in one sentence."""
     while True:
         try:
-            yield next(batches)
+            with telling_lost_workers():
+                batch = next(batches)
         except StopIteration:
             return
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise AsymformerError(
-                f"a worker process makes no more batches ({reason}): it may have been killed for memory, or {_SHARED} "
-                "is full; try --workers 0. What was trained is kept up to the last save"
-            ) from error
+        yield batch
+
+
+@contextmanager
+def telling_lost_workers() -> Iterator[None]:
+    """What PyTorch raises where a worker is killed, or answers no more, as an AsymformerError of one sentence.
+
+    PyTorch hears of a killed worker by a signal and raises wherever the main thread is: steps belong into it, too.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        if "DataLoader" not in reason:
+            raise
+        raise AsymformerError(
+            f"a worker process makes no more batches ({reason}): it may have been killed for memory, or {_SHARED} "
+            "is full; try --workers 0. What was trained is kept up to the last save"
+        ) from error
 
 
 def _batches_ahead(size: tuple[int, int], batch_size: int, workers: int) -> int:

@@ -13,7 +13,7 @@ from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.augment import ViewSize
 from asymformer_ros.training.average import averaged_copy
-from asymformer_ros.training.batches import Batch, View, augmented_batches
+from asymformer_ros.training.batches import Batch, View, augmented_batches, telling_lost_workers
 from asymformer_ros.training.evaluate import Evaluator
 from asymformer_ros.training.frames import Frames, Mixture, Order, spread
 from asymformer_ros.training.journal import SCORES, Journal
@@ -83,7 +83,8 @@ class _Run:
                 self._order.steps_per_epoch,
             )
             while self._trainer.step < end and not stop():
-                self._step(batches)
+                with telling_lost_workers():
+                    self._step(batches)
             self.journal.end_epoch()
             if stop() or not self._evaluate(stop):
                 self._save()
