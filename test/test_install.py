@@ -95,7 +95,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree as a user has it after cloning, with something in place of weights that it lacks."""
     copy = Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / PACKAGE, ignore=NOT_SOURCE))
     for name in ("demo.safetensors", "demo.onnx"):
-        (copy / PACKAGE / "weights" / name).touch()
+        (copy / PACKAGE / "models" / "weights" / name).touch()
     return copy
 
 
