@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +27,14 @@ class Prediction(NamedTuple):
     def first(self) -> Prediction:
         """Of a batch, the answer to its first image."""
         return Prediction(self.labels[0], None if self.confidence is None else self.confidence[0])
+
+    @staticmethod
+    def joined(parts: Sequence[Prediction]) -> Prediction:
+        """Batches (N, h, w) one behind the other; one alone is not copied."""
+        if len(parts) == 1:
+            return parts[0]
+        shares = [part.confidence for part in parts if part.confidence is not None]
+        return Prediction(np.concatenate([part.labels for part in parts]), np.concatenate(shares) if shares else None)
 
 
 class InferenceBackend(Protocol):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError
 from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
-from asymformer_ros.inference.processing import classify
+from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.onnx_graph.outputs import give_logits4
@@ -30,7 +30,7 @@ class OnnxRuntimeBackend:
             )
         self.card: ModelCard = model.card
         self.name = f"onnxruntime cpu {model.precision}"
-        self._model = model
+        self._signature = model.signature
         self._session: GraphSession | None = GraphSession(give_logits4(simplify(model.proto)))
 
     @classmethod
@@ -54,16 +54,9 @@ class OnnxRuntimeBackend:
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """See InferenceBackend. Several images are run one by one: on a CPU a batch gains nothing."""
         images, metres = as_batch(rgb, depth, self.card.input_size)
-        predictions = [self._infer_one(*pair, with_confidence) for pair in zip(images, metres, strict=True)]
-        if rgb.ndim == 3:
-            return predictions[0]
-        confidences = [prediction.confidence for prediction in predictions if prediction.confidence is not None]
-        labels = np.stack([prediction.labels for prediction in predictions])
-        return Prediction(labels, np.stack(confidences) if confidences else None)
-
-    def _infer_one(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], with_confidence: bool) -> Prediction:
-        logits = self._logits(rgb, depth)
-        return Prediction(*classify(logits, self.card.input_size, with_confidence=with_confidence))
+        logits = (self._logits(*pair) for pair in zip(images, metres, strict=True))
+        prediction = classify_all(logits, self.card.input_size, with_confidence=with_confidence)
+        return prediction.first() if rgb.ndim == 3 else prediction
 
     def close(self) -> None:
         """See InferenceBackend."""
@@ -73,4 +66,5 @@ class OnnxRuntimeBackend:
         """(classes, h, w)."""
         if self._session is None:
             raise BackendError(f"{self.name} is closed")
-        return self._session.run(None, self._model.feeds(rgb, depth))[0][0]
+        feeds = self._signature.feeds(rgb, depth, self.card.normalization)
+        return self._session.run(None, feeds)[0][0]

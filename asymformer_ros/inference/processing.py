@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from asymformer_ros.inference.backend import Prediction
+
+
+def classify_all(
+    images: Iterable[NDArray[np.float32]], size: tuple[int, int], *, with_confidence: bool = False
+) -> Prediction:
+    """What `classify` says to the class scores (C, h, w) of each image, as one batch."""
+    parts = []
+    for scores in images:
+        labels, share = classify(scores, size, with_confidence=with_confidence)
+        parts.append(Prediction(labels[None], None if share is None else share[None]))
+    return Prediction.joined(parts)
 
 
 def classify(

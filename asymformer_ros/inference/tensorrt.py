@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import Prediction, as_batch
-from asymformer_ros.inference.processing import classify
+from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import normalize
@@ -97,7 +97,7 @@ class TensorRtBackend:
             self._fill(session.inputs, images, depth[start : start + self.batch])
             session.run()
             parts.append(self._read(session.outputs, len(images), with_confidence))
-        return parts[0] if len(parts) == 1 else _joined(parts)
+        return Prediction.joined(parts)
 
     def _fill(self, inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
         signature = self._signature
@@ -117,8 +117,7 @@ class TensorRtBackend:
             labels, confidence = (outputs[name][:images] for name in LABEL_OUTPUTS)
             return Prediction(labels.copy(), confidence.copy() if with_confidence else None)
         logits = outputs[self._signature.outputs[0]][:images]
-        answers = (classify(image, self.card.input_size, with_confidence=with_confidence) for image in logits)
-        return _joined([Prediction(labels[None], None if share is None else share[None]) for labels, share in answers])
+        return classify_all(logits, self.card.input_size, with_confidence=with_confidence)
 
     def _check(self, session: Session) -> None:
         """The engine has the model's inputs and outputs: there is no other proof that they belong together."""
@@ -149,8 +148,3 @@ def open_engine(file: EngineFile, model: Model, *, use_graph: bool = True) -> Te
         return GpuSession(gpu, lambda: TensorRtEngine(file.library, plan, file.kernels), use_graph=use_graph)
 
     return TensorRtBackend(model, file.name, connect)
-
-
-def _joined(parts: Sequence[Prediction]) -> Prediction:
-    shares = [part.confidence for part in parts if part.confidence is not None]
-    return Prediction(np.concatenate([part.labels for part in parts]), np.concatenate(shares) if shares else None)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
-from asymformer_ros.inference.processing import classify
+from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.optional import importing
 
@@ -89,10 +89,7 @@ class TorchBackend:
     def _classify(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
         if self._device.type == "cuda":
             return self._classify_there(logits, with_confidence)
-        size = self.card.input_size
-        answers = [classify(scores, size, with_confidence=with_confidence) for scores in logits.numpy()]
-        shares = [share for _, share in answers if share is not None]
-        return Prediction(np.stack([labels for labels, _ in answers]), np.stack(shares) if shares else None)
+        return classify_all(logits.numpy(), self.card.input_size, with_confidence=with_confidence)
 
     def _classify_there(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
         """As `classify`, on the GPU."""
