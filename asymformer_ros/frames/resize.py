@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from asymformer_ros.frames.frame import RgbdFrame
 
 Depth = TypeVar("Depth", NDArray[np.float32], NDArray[np.uint16])
+Map = TypeVar("Map", NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint16])
 
 
 def resize_frame(frame: RgbdFrame, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -25,13 +26,12 @@ def resize_pair(rgb: NDArray[np.uint8], depth: Depth, size: tuple[int, int]) -> 
     """
     if depth.shape == size:
         return rgb, depth
-    to = (size[1], size[0])
-    near = cv2.resize(depth, to, interpolation=cv2.INTER_NEAREST)
-    return cv2.resize(rgb, to, interpolation=cv2.INTER_LINEAR), near  # type: ignore[return-value]
+    colour = cv2.resize(rgb, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return colour, resize_nearest(depth, size)  # type: ignore[return-value]
 
 
-def resize_nearest(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Bring a label or confidence map (h, w) uint8 to (height, width), nearest; no copy where it has that size."""
+def resize_nearest(image: Map, size: tuple[int, int]) -> Map:
+    """Bring labels, confidence or depth (h, w) to (height, width), nearest; no copy where it has that size."""
     if image.shape == size:
         return image
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]

@@ -16,6 +16,7 @@ from asymformer_ros.errors import DependencyError, FrameError
 from asymformer_ros.frames.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import decode_image
+from asymformer_ros.frames.resize import resize_nearest
 from asymformer_ros.optional import importing
 
 _COLOUR_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
@@ -145,7 +146,7 @@ def _depth_at_colour_size(metres: NDArray[np.float32], width: int, height: int) 
             f"colour is {width}x{height} but depth is {columns}x{rows}, another aspect ratio: "
             "publish depth that is registered (aligned) to the colour camera"
         )
-    return cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+    return resize_nearest(metres, (height, width))
 
 
 def _pixels(message: Image, dtype: np.dtype[Any], channels: int) -> NDArray[Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
+from asymformer_ros.frames.resize import resize_pair
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch
@@ -57,8 +57,5 @@ class Evaluator:
             yield large[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     def _resized(self, sample: Sample) -> Sample:
-        """As `resize_frame` does for inference."""
-        to = (self._size[1], self._size[0])
-        rgb = cv2.resize(sample.rgb, to, interpolation=cv2.INTER_LINEAR)
-        depth = cv2.resize(sample.depth, to, interpolation=cv2.INTER_NEAREST)
-        return Sample(rgb, depth, np.zeros(self._size, np.uint8))  # type: ignore[arg-type]
+        rgb, depth = resize_pair(sample.rgb, sample.depth, self._size)
+        return Sample(rgb, depth, np.zeros(self._size, np.uint8))
