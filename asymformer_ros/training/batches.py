@@ -100,39 +100,34 @@ def augmented_batches(frames: Frames, view: View, order: Order, first_step: int,
         worker_init_fn=_begin_worker,
         collate_fn=_as_it_is,
     )
-    for batch in _patiently(iter(loader)):
-        if isinstance(batch, AsymformerError):
-            raise batch
-        yield batch
-
-
-def _patiently(batches: Iterator[Batch | AsymformerError]) -> Iterator[Batch | AsymformerError]:
-    """The same, but a lost worker is told in one sentence."""
-    while True:
-        try:
-            with telling_lost_workers():
-                batch = next(batches)
-        except StopIteration:
-            return
-        yield batch
+    try:
+        for batch in loader:
+            if isinstance(batch, AsymformerError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        raise _lost_worker(error) from error
 
 
 @contextmanager
 def telling_lost_workers() -> Iterator[None]:
-    """What PyTorch raises where a worker is killed, or answers no more, as an AsymformerError of one sentence.
+    """A worker that is killed during a step is told as one that is missed for the next batch.
 
-    PyTorch hears of a killed worker by a signal and raises wherever the main thread is: steps belong into it, too.
+    PyTorch hears of it by a signal, and raises wherever the main thread is.
     """
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        if "DataLoader" not in reason:
+        if "DataLoader" not in str(error):
             raise
-        raise AsymformerError(
-            f"a worker process makes no more batches ({reason}): it may have been killed for memory, or {_SHARED} "
-            "is full; try --workers 0. What was trained is kept up to the last save"
-        ) from error
+        raise _lost_worker(error) from error
+
+
+def _lost_worker(error: RuntimeError) -> AsymformerError:
+    return AsymformerError(
+        f"a worker process makes no more batches ({str(error).strip().splitlines()[0]}): it may have been killed for "
+        f"memory, or {_SHARED} is full; try --workers 0. What was trained is kept up to the last save"
+    )
 
 
 def _batches_ahead(size: tuple[int, int], batch_size: int, workers: int) -> int:
