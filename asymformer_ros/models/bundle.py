@@ -10,7 +10,7 @@ from pathlib import Path
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
 from asymformer_ros.models.card import ModelCard
-from asymformer_ros.models.labels import LabelSet, label_set, label_sets_by_size
+from asymformer_ros.models.labels import LabelSet, label_set, label_set_by_size
 from asymformer_ros.optional import importing
 
 with importing("torch", "bundles and checkpoints"):
@@ -114,16 +114,9 @@ class ModelBundle:
         label_set: by its number of classes where None. Raises CheckpointError, or ConfigurationError where the label
         set does not fit.
         """
-        network, known = load_checkpoint(path), label_sets_by_size()
-        classes = network.config.num_classes
-        if label_set is None and classes not in known:
-            raise CheckpointError(
-                f"{path} has {classes} classes and no label set: without one it can have {', '.join(map(str, known))}. "
-                "Name the file of its classes with `label_set` or `--label-set`"
-            )
-        card = ModelCard(
-            path.stem, label_set or known[classes], PUBLISHED_NORMALIZATION, provenance=f"read from {path.name}"
-        )
+        network = load_checkpoint(path)
+        classes = label_set or label_set_by_size(path, network.config.num_classes)
+        card = ModelCard(path.stem, classes, PUBLISHED_NORMALIZATION, provenance=f"read from {path.name}")
         return ModelBundle(card, network)
 
     @staticmethod

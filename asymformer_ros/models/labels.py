@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
 
 Color = tuple[int, int, int]
@@ -169,6 +169,17 @@ def label_set(name: str) -> LabelSet:
 def label_sets_by_size() -> dict[int, LabelSet]:
     """The sets of LABEL_SET_NAMES by their number of classes, which tells what weights without a label set know."""
     return {len(known): known for known in map(label_set, LABEL_SET_NAMES)}
+
+
+def label_set_by_size(path: Path, classes: int) -> LabelSet:
+    """What weights in a file that names no classes know, by their number. Raises CheckpointError for another number."""
+    known = label_sets_by_size()
+    if classes not in known:
+        raise CheckpointError(
+            f"{path} has {classes} classes and no label set: without one it can have {', '.join(map(str, known))}. "
+            "Name the file of its classes with `label_set` or `--label-set`"
+        )
+    return known[classes]
 
 
 def read_label_set(name_or_path: str) -> LabelSet:

@@ -12,7 +12,7 @@ from typing import Any
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
-from asymformer_ros.models.labels import LabelSet, label_sets_by_size
+from asymformer_ros.models.labels import LabelSet, label_set_by_size
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.models.signature import CAMERA_INPUTS, Signature
@@ -129,23 +129,13 @@ def _foreign(
     if 0 in size or shape[2:] != size:
         raise _not_fed(path, inputs, outputs)
     height, width = size
-    labels = label_set or _labels_by_size(path, shape[1])
+    labels = label_set or label_set_by_size(path, shape[1])
     _check_classes(path, shape[1], labels)
     try:
         card = ModelCard(path.stem, labels, PUBLISHED_NORMALIZATION, (height, width), f"read from {path.name}")
     except ConfigurationError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Model(path, card, Signature(1, False, channels[3], channels[1], (name,)))
-
-
-def _labels_by_size(path: Path, classes: int) -> LabelSet:
-    known = label_sets_by_size()
-    if classes not in known:
-        raise CheckpointError(
-            f"{path} has {classes} classes and no label set: without one it can have {', '.join(map(str, known))}. "
-            "Name the file of its classes with `label_set` or `--label-set`"
-        )
-    return known[classes]
 
 
 def _tensor(value: Any) -> Tensor:
