@@ -23,7 +23,7 @@ from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.export import write_model
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 
 _WARM_UP = 2
 

@@ -75,7 +75,7 @@ def torch_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     import torch
 
     from asymformer_ros.inference.torch import TorchBackend
-    from asymformer_ros.models.model import open_bundle
+    from asymformer_ros.models.opening import open_bundle
 
     if not torch.cuda.is_available():
         return {"reason": f"PyTorch {torch.__version__} finds no GPU that it can use"}
@@ -121,7 +121,7 @@ def precision_part(_name: str, model: str, folder: Path) -> dict[str, Any]:
     """Which layers stay in FP32, for the engine in mixed precision."""
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
     from asymformer_ros.engine.source import analyse_model
-    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.opening import open_model
 
     report = analyse_model(open_model(model), sample_frames(None, 2), SIMULATED)
     report.save(folder / REPORT)
@@ -165,7 +165,7 @@ def built(model: str, folder: Path, precision: str = "fp16", report: Any = None)
     from asymformer_ros.engine.context import BuildContext
     from asymformer_ros.engine.provide import provide_engine
     from asymformer_ros.engine.request import EngineRequest
-    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.opening import open_model
 
     opened = open_model(model)
     request = EngineRequest(opened, chosen(), this_gpu(), precision, report, only=True)

@@ -33,7 +33,7 @@ def graph_file(model: str, folder: Path, precision: str) -> tuple[Path, tuple[st
     """The ONNX file that the builder gets, and the names of the nodes that it keeps in FP32."""
     from asymformer_ros.engine.build import GraphFiles
     from asymformer_ros.engine.context import BuildContext
-    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.opening import open_model
 
     place = folder / "graphs"
     place.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ class Variant:
 
 def variant_part(place: Path, model: str, variant: Variant) -> dict[str, Any]:
     """Build in this very process, where the folder does not have it yet, and measure."""
-    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.opening import open_model
 
     plan, kept = place / "engine.plan", place / "build.json"
     if not kept.is_file():

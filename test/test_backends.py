@@ -21,7 +21,8 @@ from asymformer_ros.models import catalogue as weights
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.catalogue import DEMO, KnownWeights
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.models.model import Model, open_bundle, open_model
+from asymformer_ros.models.model import Model
+from asymformer_ros.models.opening import open_bundle, open_model
 from asymformer_ros.network import SMALL
 
 SIZE = (64, 96)

@@ -43,8 +43,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _report(path: Path, model: Path) -> Path:
     """A precision report that keeps one convolution in FP32."""
-    from asymformer_ros.models.model import open_model
     from asymformer_ros.models.onnx_file import load
+    from asymformer_ros.models.opening import open_model
     from asymformer_ros.onnx_graph.report import Layer, PrecisionReport, Range
 
     layers = {

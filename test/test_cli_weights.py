@@ -15,8 +15,8 @@ from asymformer_ros.cli import weights as command
 from asymformer_ros.cli.main import main
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.models.catalogue import DEMO, NYUV2, KnownWeights
-from asymformer_ros.models.model import open_bundle
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.models.opening import open_bundle
 from asymformer_ros.network import load_checkpoint
 
 

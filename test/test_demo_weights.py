@@ -64,7 +64,7 @@ def test_the_onnx_file_answers_what_the_bundle_answers(unseen: list[RawRgbd]) ->
 def test_the_onnx_file_was_made_of_the_bundle() -> None:
     pytest.importorskip("torch", reason="needs PyTorch")
     from asymformer_ros.models.bundle import ModelBundle
-    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.opening import open_model
 
     bundle = ModelBundle.load(DEMO.bundle)
     assert open_model(str(DEMO.onnx)).model_sha256 == bundle.sha256

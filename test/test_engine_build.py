@@ -26,8 +26,8 @@ from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.export import export_model, write_model
-from asymformer_ros.models.model import open_bundle, open_model
 from asymformer_ros.models.onnx_file import load
+from asymformer_ros.models.opening import open_bundle, open_model
 from asymformer_ros.onnx_graph.mixed import to_mixed
 
 FP32 = BuildOptions("tensorrt_rtx", "fp32")

@@ -23,8 +23,9 @@ from asymformer_ros.errors import BackendError, CheckpointError
 from asymformer_ros.inference.backend import Prediction
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.models.model import Model, open_model
+from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.models.opening import open_model
 
 SIZE = (32, 64)
 CARD = ModelCard("tiny", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, SIZE)

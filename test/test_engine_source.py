@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="the models of these tests are bundles")
 
 from asymformer_ros.engine.build import GraphFiles
 from asymformer_ros.engine.context import BuildContext
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,7 +56,7 @@ from types import SimpleNamespace
 from asymformer_ros.engine.golden import read_golden
 from asymformer_ros.engine.request import EngineRequest
 from asymformer_ros.engine.source import typed_graph
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 import asymformer_ros.inference.selection, asymformer_ros.inference.tensorrt
 model = open_model({str(path)!r})
 assert model.card.input_size == (256, 320)

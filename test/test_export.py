@@ -23,7 +23,7 @@ from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
 from asymformer_ros.models.export import ExportOptions, export_model, write_model
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
 from asymformer_ros.onnx_graph.session import GraphSession

@@ -22,7 +22,7 @@ from asymformer_ros.engine.driver import GpuInfo
 from asymformer_ros.engine.golden import GoldenCheck, read_golden
 from asymformer_ros.inference import selection, tensorrt
 from asymformer_ros.inference.backend import Prediction
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 
 
 class Swapping:

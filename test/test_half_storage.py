@@ -20,8 +20,8 @@ from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.export import export_model
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.models.model import open_model
 from asymformer_ros.models.onnx_file import load
+from asymformer_ros.models.opening import open_model
 from asymformer_ros.network import SMALL
 from asymformer_ros.onnx_graph.session import GraphSession
 from asymformer_ros.onnx_graph.storage import store_half

@@ -17,7 +17,7 @@ from test_onnxruntime import SIZE, foreign_file
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.inference.selection import ServingOptions, open_backend, open_serving
 from asymformer_ros.models.labels import LabelSet
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 
 ROOT = Path(__file__).parents[1]
 FIVE = LabelSet("workshop", ("floor", "wall", "bench", "robot", "person"), tuple((50 * n, 0, 255) for n in range(5)))
@@ -97,7 +97,7 @@ def test_a_checkpoint_is_opened_with_the_classes_of_its_number(tmp_path: Path) -
 def test_a_graph_is_made_once_and_pytorch_imported_only_then() -> None:
     code = """
 import sys
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 model = open_model("demo", form="onnx")
 assert model.graph is model.graph
 print("torch" in sys.modules, model.model_sha256 != model.sha256)

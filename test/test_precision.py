@@ -25,8 +25,9 @@ from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.export import export_model
 from asymformer_ros.models.labels import label_set
-from asymformer_ros.models.model import Model, open_model
+from asymformer_ros.models.model import Model
 from asymformer_ros.models.onnx_file import describe
+from asymformer_ros.models.opening import open_model
 from asymformer_ros.network import SMALL, AsymFormer
 from asymformer_ros.network.published import translate_published
 from asymformer_ros.onnx_graph.mixed import FP32_OPS, nodes_to_pin, to_mixed

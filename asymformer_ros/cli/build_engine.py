@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.engine.provide import provide_engine
     from asymformer_ros.engine.request import EngineRequest, choose_builder
     from asymformer_ros.inference.selection import engine_obstacle, golden_check
-    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.opening import open_model
     from asymformer_ros.onnx_graph.report import PrecisionReport
 
     report = PrecisionReport.load(args.report) if args.report else None

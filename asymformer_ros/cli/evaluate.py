@@ -17,7 +17,7 @@ from asymformer_ros.evaluation.evaluate import evaluate
 from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.selection import ServingOptions, open_serving
-from asymformer_ros.models.model import open_model
+from asymformer_ros.models.opening import open_model
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.report import EvaluationReport

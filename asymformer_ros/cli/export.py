@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.errors import CheckpointError, ConfigurationError
     from asymformer_ros.inference.torch import TorchBackend
     from asymformer_ros.models.export import ExportOptions, export_model, write_model
-    from asymformer_ros.models.model import Model, open_bundle, open_model
+    from asymformer_ros.models.model import Model
+    from asymformer_ros.models.opening import open_bundle, open_model
     from asymformer_ros.onnx_graph.mixed import to_mixed
     from asymformer_ros.onnx_graph.report import PrecisionReport
     from asymformer_ros.onnx_graph.storage import store_half

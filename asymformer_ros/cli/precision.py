@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError, ConfigurationError or FrameError, as `open_model` and `analyse_model` do."""
     from asymformer_ros.engine.frames import SIMULATED, sample_frames
     from asymformer_ros.engine.source import analyse_model
-    from asymformer_ros.models.model import open_model
+    from asymformer_ros.models.opening import open_model
 
     frames = sample_frames(args.frames, args.count)
     model = open_model(args.model, label_set=args.label_set)

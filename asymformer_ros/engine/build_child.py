@@ -108,8 +108,8 @@ def _store(path: Path, content: bytes) -> None:
 def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     """Write the graph that is asked for; returns the names of the nodes that must stay in FP32 in it."""
     from asymformer_ros.engine import source
-    from asymformer_ros.models.model import open_model
     from asymformer_ros.models.onnx_file import load
+    from asymformer_ros.models.opening import open_model
     from asymformer_ros.onnx_graph.mixed import nodes_to_pin
 
     reporter.phase("Preparing the graph", 1)

@@ -21,7 +21,8 @@ from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
 from asymformer_ros.inference.last_resort import LastResortBackend
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import ModelFiles, model_files
-from asymformer_ros.models.model import Model, open_model
+from asymformer_ros.models.model import Model
+from asymformer_ros.models.opening import open_model
 from asymformer_ros.onnx_graph.report import PrecisionReport
 from asymformer_ros.optional import installed
 

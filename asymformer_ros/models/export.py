@@ -19,8 +19,7 @@ from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.files import write_atomically
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.camera_network import CameraNetwork
-from asymformer_ros.models.onnx_file import FORMAT, VERSION
-from asymformer_ros.models.signature import CAMERA_INPUTS
+from asymformer_ros.models.signature import CAMERA_INPUTS, FORMAT, VERSION
 from asymformer_ros.onnx_graph.names import LOGITS_OUTPUT
 from asymformer_ros.onnx_graph.outputs import give_labels, give_logits4
 from asymformer_ros.onnx_graph.simplify import simplify

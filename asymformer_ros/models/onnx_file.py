@@ -15,7 +15,7 @@ from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
 from asymformer_ros.models.labels import LabelSet, label_set_by_size
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
-from asymformer_ros.models.signature import CAMERA_INPUTS, Signature
+from asymformer_ros.models.signature import CAMERA_INPUTS, FORMAT, VERSION, Signature
 from asymformer_ros.optional import importing
 
 with importing("onnx", "an ONNX model"):
@@ -23,9 +23,6 @@ with importing("onnx", "an ONNX model"):
     from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
     from asymformer_ros.onnx_graph.storage import restore_weights
-
-FORMAT = "asymformer_onnx"
-VERSION = "1"
 
 Tensor = tuple[str, tuple[int, ...]]
 """Type, such as "uint8", and shape; 0 stands for a dimension that is not fixed."""

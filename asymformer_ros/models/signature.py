@@ -1,4 +1,4 @@
-"""The inputs and outputs of a model, by name and shape. Needs neither PyTorch nor onnx."""
+"""The inputs and outputs of a model, by name and shape, and how its ONNX file is marked. Needs no PyTorch, no onnx."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.models.normalization import Normalization, normalize
 from asymformer_ros.onnx_graph.names import LABEL_OUTPUTS
+
+FORMAT = "asymformer_onnx"
+VERSION = "1"
+"""In the metadata of the files that this package exports."""
 
 CAMERA_INPUTS = ("rgb", "depth")
 
