@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the models of these tests are bundles")
 
-from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.engine.context import BuildContext, BuildProgress
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.errors import BackendError, ConfigurationError
@@ -139,6 +139,14 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
         pytest.skip("with a GPU the engine would be verified: test_gpu runs it")
     monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
     monkeypatch.setattr(tensorrt, "open_engine", run_engine)
+    progress: list[str] = []
+    report = BuildContext.report
+
+    def recorded(context: BuildContext, told: BuildProgress | str) -> None:
+        report(context, told)
+        progress.append(context.progress)
+
+    monkeypatch.setattr(BuildContext, "report", recorded)
     counts: Counter[str] = Counter()
 
     def counted(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -153,10 +161,8 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
     rgb, depth = np.zeros((256, 320, 3), np.uint8), np.ones((256, 320), np.float32)
     before = backend.infer(rgb, depth).labels
     assert backend.name == "torch cpu fp32"
-    progress: set[str] = set()
 
     def taken_over() -> bool:
-        progress.add(backend.progress)
         np.testing.assert_array_equal(backend.infer(rgb, depth).labels, before)
         return backend.name == "tensorrt_rtx fp16"
 
@@ -165,6 +171,7 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
     assert plans[0].is_relative_to(tmp_path)
     assert plans[0].stat().st_size > 1e6
     assert any(text.startswith("building: Preparing the graph 0/1, ") for text in progress)
+    assert any(text.startswith("building: Building engine ") for text in progress)
     assert backend.progress == "tensorrt_rtx fp16 serves"
     assert caplog.messages == []
     backend.close()
