@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.onnx_graph.half import HALF_MAX, HALF_TINY
@@ -49,12 +49,12 @@ def analyse(model: ModelProto, frames: Iterable[Feeds], model_sha256: str, sourc
         for tensor in graph.initializer
         if tensor.data_type == TensorProto.FLOAT
     }
-    layers, shapes = {}, tensor_shapes(graph)
+    layers, shapes, levels = {}, tensor_shapes(graph), _levels(graph)
     for node in graph.node:
         seen = [ranges[origins[name]] for name in (*node.input, *node.output) if name in origins]
         if seen:
             held = [weights[name] for name in node.input if name in weights]
-            reason = judge(node.op_type, seen, held) or _long_softmax(node, shapes)
+            reason = judge(node.op_type, seen, held) or _long_softmax(node, shapes) or _takes_levels(node, levels)
             layers[node.name] = Layer(node.op_type, seen[-1], reason)
     return PrecisionReport(model_sha256, source, count, layers, weights)
 
@@ -80,6 +80,20 @@ def _long_softmax(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> str
     """The softmax that sums longest, over all places of a map, is CMA's: its normaliser is in none of its outputs."""
     terms = shapes[node.input[0]][-1] if node.op_type == "Softmax" else 0
     return f"sums over {terms} values" if terms > LONG_SUM else ""
+
+
+def _levels(graph: GraphProto) -> set[str]:
+    """The tensors that hold the levels 0..255 of an input's images, as they came."""
+    levels = {value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8}
+    for node in graph.node:
+        if node.op_type in ("Cast", *MOVES) and node.input[0] in levels:
+            levels.update(node.output)
+    return levels
+
+
+def _takes_levels(node: NodeProto, levels: Collection[str]) -> str:
+    """A convolution with the normalisation inside takes small differences of large products."""
+    return "takes levels that are not normalised" if node.op_type == "Conv" and node.input[0] in levels else ""
 
 
 def weigh(values: NDArray[np.float32]) -> Weight:
