@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "asymformer_ros"
 LAYERS = (
     {"errors", "files", "signals"},
-    {"optional"},
+    {"findings", "optional"},
     {"frames", "onnx_graph"},
     {"network"},
     {"models"},
