@@ -23,7 +23,7 @@ from asymformer_ros.models.labels import LabelSet, label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch, _batches_ahead
-from asymformer_ros.training.frames import Frames, Mixture, Order, free_memory, spread
+from asymformer_ros.training.frames import BatchSampler, Frames, Mixture, evenly_spaced, free_memory
 
 OWN = own_classes([SHAPES])
 MEGABYTE = 1 << 20
@@ -93,8 +93,8 @@ def test_there_is_memory() -> None:
 
 
 @given(count=st.integers(1, 500), limit=st.integers(1, 500))
-def test_a_spread_is_even(count: int, limit: int) -> None:
-    indices = spread(count, limit)
+def test_evenly_spaced_indices_are_even(count: int, limit: int) -> None:
+    indices = evenly_spaced(count, limit)
     assert len(indices) == min(count, limit)
     assert len(set(indices)) == len(indices)
     assert 0 <= min(indices) <= max(indices) < count
@@ -103,13 +103,13 @@ def test_a_spread_is_even(count: int, limit: int) -> None:
 
 
 def test_all_frames_are_taken_without_a_limit() -> None:
-    assert spread(4, None) == [0, 1, 2, 3]
+    assert evenly_spaced(4, None) == [0, 1, 2, 3]
 
 
 def test_an_epoch_has_each_frame_once_and_its_own_order() -> None:
-    order = Order(Mixture(12), batch_size=4, epochs=3, seed=1)
-    batches = list(order.batches(0))
-    assert (order.steps_per_epoch, order.steps, len(batches)) == (3, 9, 9)
+    sampler = BatchSampler(Mixture(12), batch_size=4, epochs=3, seed=1)
+    batches = list(sampler.batches(0))
+    assert (sampler.steps_per_epoch, sampler.steps, len(batches)) == (3, 9, 9)
     epochs = [[pair for batch in batches[3 * e : 3 * e + 3] for pair in batch] for e in range(3)]
     for number, pairs in enumerate(epochs):
         assert {epoch for epoch, _ in pairs} == {number}
@@ -119,13 +119,13 @@ def test_an_epoch_has_each_frame_once_and_its_own_order() -> None:
 
 @pytest.mark.parametrize("step", range(8))
 def test_the_order_goes_on_from_any_step(step: int) -> None:
-    order = Order(Mixture(9), batch_size=2, epochs=2, seed=5)
-    assert list(order.batches(step)) == list(order.batches(0))[step:]
+    sampler = BatchSampler(Mixture(9), batch_size=2, epochs=2, seed=5)
+    assert list(sampler.batches(step)) == list(sampler.batches(0))[step:]
 
 
 def test_fewer_frames_than_a_batch_are_a_batch() -> None:
-    order = Order(Mixture(3), batch_size=8, epochs=2, seed=0)
-    assert [len(batch) for batch in order.batches(0)] == [3, 3]
+    sampler = BatchSampler(Mixture(3), batch_size=8, epochs=2, seed=0)
+    assert [len(batch) for batch in sampler.batches(0)] == [3, 3]
 
 
 TWO = LabelSet("two", ("furniture", "room"), ((1, 2, 3), (4, 5, 6)))
@@ -191,9 +191,9 @@ def test_a_classes_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_frames_of_the_last_set_are_mixed_in_by_their_share_all_before_one_comes_again() -> None:
     mixture = Mixture.of([4, 2, 5], batch_size=4, share=0.5)
-    order = Order(mixture, batch_size=4, epochs=5, seed=0)
-    assert (order.steps_per_epoch, order.steps) == (3, 15)
-    batches = list(order.batches(0))
+    sampler = BatchSampler(mixture, batch_size=4, epochs=5, seed=0)
+    assert (sampler.steps_per_epoch, sampler.steps) == (3, 15)
+    batches = list(sampler.batches(0))
     mixed = [[index for _, index in batch if index >= 6] for batch in batches]
     assert {len(indices) for indices in mixed} == {2}
     flat = [index for indices in mixed for index in indices]
@@ -202,7 +202,7 @@ def test_frames_of_the_last_set_are_mixed_in_by_their_share_all_before_one_comes
     for epoch in range(5):
         own = [index for batch in batches[3 * epoch : 3 * epoch + 3] for _, index in batch if index < 6]
         assert sorted(own) == list(range(6))
-    assert list(order.batches(7)) == batches[7:]
+    assert list(sampler.batches(7)) == batches[7:]
 
 
 @pytest.mark.parametrize(("counts", "share"), [([8], 0.5), ([8, 8], 1.0), ([8, 8], -0.1), ([8, 8], 0.99)])

@@ -54,10 +54,10 @@ def test_frames_without_labels_are_refused() -> None:
 
 
 def some_logits(classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    chance = torch.Generator().manual_seed(0)
-    labels = torch.randint(classes, (2, 32, 48), generator=chance).to(torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(classes, (2, 32, 48), generator=generator).to(torch.uint8)
     labels[:, :5] = UNLABELLED
-    return torch.randn(2, classes, 8, 12, generator=chance), labels
+    return torch.randn(2, classes, 8, 12, generator=generator), labels
 
 
 @pytest.mark.parametrize("row", range(4))

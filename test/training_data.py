@@ -29,14 +29,14 @@ def shapes(
     seed: int, size: tuple[int, int] = (64, 96)
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint8]]:
     """rgb, depth in millimetres and labels 0..2 of a ball and a box before a wall."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     height, width = size
     labels = np.zeros(size, np.uint8)
-    x, y = int(chance.integers(width // 8, width // 3)), int(chance.integers(height // 4, height * 3 // 4))
+    x, y = int(rng.integers(width // 8, width // 3)), int(rng.integers(height // 4, height * 3 // 4))
     cv2.circle(labels, (x, y), height // 5, 1, -1)
-    x, y = int(chance.integers(width // 2, width * 3 // 4)), int(chance.integers(height // 8, height // 2))
+    x, y = int(rng.integers(width // 2, width * 3 // 4)), int(rng.integers(height // 8, height // 2))
     cv2.rectangle(labels, (x, y), (x + width // 5, y + height // 3), 2, -1)
-    rgb = np.array(SHAPES.colors, np.uint8)[labels] + chance.integers(0, 20, (*size, 3), np.uint8)
+    rgb = np.array(SHAPES.colors, np.uint8)[labels] + rng.integers(0, 20, (*size, 3), np.uint8)
     depth = np.array((3000, 1500, 1000), np.uint16)[labels]
     return rgb, depth, labels
 

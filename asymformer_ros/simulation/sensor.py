@@ -54,18 +54,18 @@ def measure_depth(
     scene: Scene, view: Rendering, pose: NDArray[np.float64], rng: Rng, model: DepthModel = KINECT
 ) -> NDArray[np.uint16]:
     """Depth (H, W) uint16 millimetres, 0 where the sensor does not know it."""
-    unknown = _in_shadow(scene, view, pose, model) | _swallowed(view, rng, model)
+    unknown = _in_shadow(scene, view, pose, model) | _without_return(view, rng, model)
     height, width = view.depth.shape
-    frayed = _frayed(view.depth, rng, model.jitter)
-    spread = model.noise + model.noise_growth * (frayed - 0.4) ** 2
-    noisy = frayed + spread * cv2.GaussianBlur(rng.standard_normal((height, width), dtype=np.float32), (3, 3), 0.7)
+    jittered = _jittered_edges(view.depth, rng, model.jitter)
+    deviation = model.noise + model.noise_growth * (jittered - 0.4) ** 2
+    noisy = jittered + deviation * cv2.GaussianBlur(rng.standard_normal((height, width), dtype=np.float32), (3, 3), 0.7)
     inverse = np.rint(1 / np.maximum(noisy, 0.1) / model.step) * model.step
     measured = 1 / np.maximum(inverse, 1e-3)
     unknown |= (measured < model.nearest) | (measured > model.farthest)
     return np.where(unknown, 0, np.rint(measured * 1000)).astype(np.uint16)
 
 
-def _frayed(depth: _Floats, rng: Rng, jitter: float) -> _Floats:
+def _jittered_edges(depth: _Floats, rng: Rng, jitter: float) -> _Floats:
     """Depth with each pixel taken from about `jitter` pixels beside it."""
     height, width = depth.shape
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -82,7 +82,7 @@ def _in_shadow(scene: Scene, view: Rendering, pose: NDArray[np.float64], model: 
     return scene.blocked(origins, points - projector, 0.995).reshape(view.depth.shape)
 
 
-def _swallowed(view: Rendering, rng: Rng, model: DepthModel) -> NDArray[np.bool_]:
+def _without_return(view: Rendering, rng: Rng, model: DepthModel) -> NDArray[np.bool_]:
     """Glass, and patches of what is dark, slanted or far."""
     height, width = view.depth.shape
     patches = cv2.resize(rng.random((height // 6 + 1, width // 6 + 1), dtype=np.float32), (width, height))

@@ -21,7 +21,7 @@ from asymformer_ros.errors import AsymformerError
 from asymformer_ros.models.camera_network import normalized_colour, normalized_depth
 from asymformer_ros.models.normalization import Normalization
 from asymformer_ros.training.augment import Sample, ViewSize, augment
-from asymformer_ros.training.frames import Frames, Order
+from asymformer_ros.training.frames import BatchSampler, Frames
 from asymformer_ros.training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
-    """What is made of the frames: sizes, by a recipe; chance follows from the seed alone."""
+class Augmentation:
+    """What is made of the frames: sizes, by a recipe; what is random follows from the seed alone."""
 
     size: ViewSize
     recipe: Recipe
@@ -66,8 +66,8 @@ class View:
 class _Augmented(Dataset[Batch | AsymformerError]):
     """Batches by their list of (epoch, index). An error comes out as a value: DataLoader would bury its text."""
 
-    def __init__(self, frames: Frames, view: View) -> None:
-        self._frames, self._view = frames, view
+    def __init__(self, frames: Frames, augmentation: Augmentation) -> None:
+        self._frames, self._augmentation = frames, augmentation
 
     def __getitem__(self, wanted: list[tuple[int, int]]) -> Batch | AsymformerError:
         try:
@@ -76,23 +76,25 @@ class _Augmented(Dataset[Batch | AsymformerError]):
             return error
 
     def _one(self, epoch: int, index: int) -> Sample:
-        chance = np.random.default_rng((self._view.seed, epoch, index))
-        return augment(self._frames[index], self._view.size, self._view.recipe, chance)
+        rng = np.random.default_rng((self._augmentation.seed, epoch, index))
+        return augment(self._frames[index], self._augmentation.size, self._augmentation.recipe, rng)
 
 
-def augmented_batches(frames: Frames, view: View, order: Order, first_step: int, workers: int) -> Iterator[Batch]:
+def augmented_batches(
+    frames: Frames, augmentation: Augmentation, sampler: BatchSampler, first_step: int, workers: int
+) -> Iterator[Batch]:
     """The batches of all steps from first_step on, made in `workers` processes, or in this one where it is 0.
 
     Where shared memory, through which batches come, has no room for those that are made in advance, fewer are, or none.
     Raises FrameError where a frame cannot be read, AsymformerError where no batch comes for _PATIENCE seconds.
     """
-    ahead = _batches_ahead(view.size.view, order.batch_size, workers)
+    ahead = _batches_ahead(augmentation.size.view, sampler.batch_size, workers)
     if workers and not ahead:
         workers = 0
     loader = DataLoader(
-        _Augmented(frames, view),
+        _Augmented(frames, augmentation),
         batch_size=None,
-        sampler=_From(order, first_step),
+        sampler=sampler.batches(first_step),
         num_workers=workers,
         prefetch_factor=ahead if workers else None,
         timeout=_PATIENCE if workers else 0,
@@ -147,16 +149,6 @@ def _batches_ahead(size: tuple[int, int], batch_size: int, workers: int) -> int:
             how,
         )
     return ahead
-
-
-class _From:
-    """`Order.batches` as a sampler."""
-
-    def __init__(self, order: Order, first_step: int) -> None:
-        self._order, self._first_step = order, first_step
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return self._order.batches(self._first_step)
 
 
 def _begin_worker(_: int) -> None:

@@ -1,4 +1,4 @@
-"""The RGB branch in training: what of it is kept, what is left out by chance, and classifiers of its own."""
+"""The RGB branch in training: what of it is kept, what is dropped at random, and classifiers of its own."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Evaluator:
         return matrix
 
     def examples(self, network: AsymFormer, count: int) -> list[tuple[Sample, NDArray[np.uint8]]]:
-        """Frames with their predicted labels, evenly spread."""
+        """Frames with their predicted labels, evenly spaced."""
         chosen = self.indices[:: max(1, len(self.indices) // count)][:count]
         samples = [self._frames[index] for index in chosen]
         return list(zip(samples, self._predict(network, samples), strict=True))

@@ -89,8 +89,8 @@ class Frames:
         return Sample(labelled.frame.rgb, depth, self._tables[part][labelled.labels])
 
 
-def spread(count: int, limit: int | None) -> list[int]:
-    """At most `limit` of the indices 0..count-1, evenly spread; all where it is None."""
+def evenly_spaced(count: int, limit: int | None) -> list[int]:
+    """At most `limit` of the indices 0..count-1, evenly spaced; all where it is None."""
     if limit is None or limit >= count:
         return list(range(count))
     return [int((number + 0.5) * count / limit) for number in range(limit)]
@@ -132,7 +132,7 @@ class Mixture:
         return Mixture(sum(counts[:-1]), counts[-1], mixed)
 
 
-class Order:
+class BatchSampler:
     """Batches of (epoch, index) from a step on to the last, an epoch being all main frames in an order of its own.
 
     The order follows from seed and epoch alone. Frames that do not fill a batch are left out of that epoch. Frames that

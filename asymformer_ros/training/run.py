@@ -13,10 +13,10 @@ from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.augment import ViewSize
 from asymformer_ros.training.average import averaged_copy
-from asymformer_ros.training.batches import Batch, View, augmented_batches, telling_lost_workers
+from asymformer_ros.training.batches import Augmentation, Batch, augmented_batches, telling_lost_workers
 from asymformer_ros.training.evaluate import Evaluator
-from asymformer_ros.training.frames import Frames, Mixture, Order, spread
-from asymformer_ros.training.journal import SCORES, Journal
+from asymformer_ros.training.frames import BatchSampler, Frames, Mixture, evenly_spaced
+from asymformer_ros.training.log import SCORES, TrainingLog
 from asymformer_ros.training.loss import BalancedLoss, balance_weights
 from asymformer_ros.training.plan import Plan, Resources
 from asymformer_ros.training.schedule import learning_rate
@@ -43,7 +43,7 @@ def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder
             run.go(stop)
             return stop.exit_code
     finally:
-        run.journal.close()
+        run.log.close()
 
 
 class _Run:
@@ -51,45 +51,47 @@ class _Run:
         self, plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder: Path, resources: Resources
     ) -> None:
         self._plan, self._folder, self._resources, self._frames = plan, folder, resources, splits[0]
-        chosen = spread(len(splits[1]), resources.evaluate_limit)
+        chosen = evenly_spaced(len(splits[1]), resources.evaluate_limit)
         self._evaluator = Evaluator(splits[1], chosen, plan, resources.device)
         self._counts = len(self._frames), len(chosen)
         content = {"training": self._frames.content, "test": splits[1].content, "weights": _hash(network)}
         self._settings = {**plan.settings(network.config, self._counts), "content": content}
         saved = load_state(folder, self._settings)
         mixture = Mixture.of(self._frames.counts, plan.recipe.batch_size, plan.recipe.share)
-        self._order = Order(mixture, plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
+        self._sampler = BatchSampler(mixture, plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
         self._progress = saved.progress if saved else Progress()
-        self.journal = _open_journal(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
-        self._trainer = Trainer(network.to(resources.device), plan, self._loss(), self._order.steps_per_epoch)
+        self.log = _open_log(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
+        self._trainer = Trainer(network.to(resources.device), plan, self._loss(), self._sampler.steps_per_epoch)
         if saved:
             self._trainer.resume(saved.trainer)
-            self.journal.say(f"continues at step {self._trainer.step} of {self._order.steps}")
+            self.log.info(f"continues at step {self._trainer.step} of {self._sampler.steps}")
         self._saved_at = time.monotonic()
 
     def go(self, stop: Stop) -> None:
         """Epoch after epoch, until the last one is evaluated or `stop` becomes true."""
         if self._progress.evaluated >= self._plan.recipe.epochs:
-            self.journal.say(f"all {self._plan.recipe.epochs} epochs were done before: nothing is left to do")
+            self.log.info(f"all {self._plan.recipe.epochs} epochs were done before: nothing is left to do")
         recipe, size = self._plan.recipe, self._plan.input_size
-        view = View(ViewSize(recipe.crop or size, size), recipe, self._plan.seed)
-        batches = augmented_batches(self._frames, view, self._order, self._trainer.step, self._resources.workers)
+        augmentation = Augmentation(ViewSize(recipe.crop or size, size), recipe, self._plan.seed)
+        batches = augmented_batches(
+            self._frames, augmentation, self._sampler, self._trainer.step, self._resources.workers
+        )
         while self._progress.evaluated < self._plan.recipe.epochs:
-            end = (self._progress.evaluated + 1) * self._order.steps_per_epoch
-            self.journal.begin_epoch(
+            end = (self._progress.evaluated + 1) * self._sampler.steps_per_epoch
+            self.log.begin_epoch(
                 self._progress.evaluated + 1,
                 self._plan.recipe.epochs,
-                self._trainer.step + self._order.steps_per_epoch - end,
-                self._order.steps_per_epoch,
+                self._trainer.step + self._sampler.steps_per_epoch - end,
+                self._sampler.steps_per_epoch,
             )
             while self._trainer.step < end and not stop():
                 with telling_lost_workers():
                     self._step(batches)
-            self.journal.end_epoch()
+            self.log.end_epoch()
             if stop() or not self._evaluate(stop):
                 self._save()
-                self.journal.say(
-                    f"{stop.reason}: stopped after step {self._trainer.step} of {self._order.steps}, all is kept in "
+                self.log.info(
+                    f"{stop.reason}: stopped after step {self._trainer.step} of {self._sampler.steps}, all is kept in "
                     f"{self._folder}; the same command goes on from there"
                 )
                 return
@@ -97,14 +99,14 @@ class _Run:
 
     def _loss(self) -> BalancedLoss:
         classes, recipe = self._plan.label_set, self._plan.recipe
-        sample = spread(len(self._frames), _BALANCE_FRAMES)
-        self.journal.say(f"reads {len(sample)} of {len(self._frames)} training frames to weigh the classes")
+        sample = evenly_spaced(len(self._frames), _BALANCE_FRAMES)
+        self.log.info(f"reads {len(sample)} of {len(self._frames)} training frames to weigh the classes")
         weights = balance_weights(
             map(self._frames.labels, sample), len(classes), recipe.balance_limits, recipe.balance_power
         )
         absent = [name for name, weight in zip(classes.names, weights, strict=True) if not weight]
         if absent:
-            self.journal.say(f"{len(absent)} of {len(classes)} classes do not occur: {', '.join(absent)}")
+            self.log.info(f"{len(absent)} of {len(classes)} classes do not occur: {', '.join(absent)}")
         return BalancedLoss(weights, self._resources.device, full_resolution=recipe.full_resolution_loss)
 
     def _step(self, batches: Iterator[Batch]) -> None:
@@ -115,7 +117,7 @@ class _Run:
         progress = self._progress
         progress.loss_sum, progress.steps = progress.loss_sum + step.loss, progress.steps + 1
         progress.seconds += seconds
-        self.journal.step(self._trainer.step, step, len(batch.labels) * progress.steps / progress.seconds)
+        self.log.step(self._trainer.step, step, len(batch.labels) * progress.steps / progress.seconds)
         if time.monotonic() - self._saved_at >= _SAVE_EVERY:
             self._save()
 
@@ -136,21 +138,21 @@ class _Run:
 
     def _tell(self, scores: Scores, evaluation_seconds: float) -> None:
         progress, step, epoch = self._progress, self._trainer.step, self._progress.evaluated + 1
-        images = progress.steps * self._order.batch_size
+        images = progress.steps * self._sampler.batch_size
         line = {
             "epoch": epoch,
             "step": step,
             "loss": progress.loss_sum / max(1, progress.steps),
-            "learning_rate": learning_rate(self._plan.recipe, step - 1, self._order.steps_per_epoch),
+            "learning_rate": learning_rate(self._plan.recipe, step - 1, self._sampler.steps_per_epoch),
             "seconds": round(progress.seconds, 1),
             "images_per_second": round(images / max(progress.seconds, 1e-9), 2),
             "evaluation_seconds": round(evaluation_seconds, 1),
             **{name: getattr(scores, name) for name in SCORES},
             "class_iou": dict(zip(self._plan.label_set.names, scores.class_iou, strict=True)),
         }
-        self.journal.epoch(step, line)
-        self.journal.pictures(step, self._plan.label_set, self._evaluator.examples(self._trainer.average, _PICTURES))
-        self.journal.say(
+        self.log.epoch(step, line)
+        self.log.images(step, self._plan.label_set, self._evaluator.examples(self._trainer.average, _PICTURES))
+        self.log.info(
             f"epoch {epoch}/{self._plan.recipe.epochs}: loss {line['loss']:.3f}, mean IoU "
             f"{scores.mean_iou_present:.1%} (best {progress.best:.1%}, epoch {progress.best_epoch}), pixel accuracy "
             f"{scores.pixel_accuracy:.1%}, {line['images_per_second']} images/s"
@@ -169,11 +171,11 @@ def _hash(network: AsymFormer) -> str:
     return digest.hexdigest()[:16]
 
 
-def _open_journal(folder: Path, step: int, epoch: int) -> Journal:
+def _open_log(folder: Path, step: int, epoch: int) -> TrainingLog:
     """The first that is written to the folder, which is made. Raises ConfigurationError where that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Journal(folder, step, epoch)
+        return TrainingLog(folder, step, epoch)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write to {folder} ({error.strerror}): choose another folder with -o"

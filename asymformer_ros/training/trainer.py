@@ -31,7 +31,7 @@ class Step:
 class Trainer:
     """Trains a network in place; in half precision where `half_type` says so.
 
-    All chance of a step follows from the seed and the step's number, so that a continued training is the same.
+    All that is random in a step follows from the seed and the step's number, so that a continued training is the same.
     """
 
     def __init__(self, network: AsymFormer, plan: Plan, loss: BalancedLoss, steps_per_epoch: int) -> None:

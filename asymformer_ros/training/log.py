@@ -28,7 +28,7 @@ _OPACITY = 0.6
 _TOLD_EVERY = 60.0  # seconds, where the output is no terminal
 
 
-class Journal:
+class TrainingLog:
     """Of one run of a training in a folder, from a step and an epoch on; what was told of later ones goes away."""
 
     def __init__(self, folder: Path, step: int, epoch: int) -> None:
@@ -50,7 +50,7 @@ class Journal:
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update()
         if not self._live and time.monotonic() >= self._next_line:
-            self.say(f"{self._title}, step {self._done}/{self._steps}: {text}")
+            self.info(f"{self._title}, step {self._done}/{self._steps}: {text}")
             self._next_line = time.monotonic() + _TOLD_EVERY
         if number % _CURVE_EVERY == 0:
             self._board.add_scalar("train/loss", step.loss, number)
@@ -59,7 +59,7 @@ class Journal:
     def end_epoch(self) -> None:
         self._bar.close()
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """A line for people."""
         tqdm.write(text, file=sys.stderr)
 
@@ -72,7 +72,7 @@ class Journal:
         self._board.add_scalar("train/images_per_second", line["images_per_second"], step)
         self._board.flush()
 
-    def pictures(self, step: int, label_set: LabelSet, examples: Sequence[tuple[Sample, NDArray[np.uint8]]]) -> None:
+    def images(self, step: int, label_set: LabelSet, examples: Sequence[tuple[Sample, NDArray[np.uint8]]]) -> None:
         """Colour image, truth and prediction of some frames, side by side."""
         for number, (sample, predicted) in enumerate(examples):
             truth, guess = (
