@@ -67,6 +67,12 @@ def kitchen() -> Path:
     return not_ours("kitchen_sequence")
 
 
+@pytest.fixture(scope="session")
+def nyuv2_labels() -> Path:
+    """Label maps, splits and class mappings of NYUv2."""
+    return not_ours("nyuv2_labels")
+
+
 @pytest.fixture(scope="session", params=["rendered", "kitchen"])
 def recording(request: pytest.FixtureRequest) -> Path:
     """One recording after the other."""
