@@ -67,12 +67,6 @@ def kitchen() -> Path:
     return not_ours("kitchen_sequence")
 
 
-@pytest.fixture(scope="session")
-def nyuv2_labels() -> Path:
-    """Label maps, splits and class mappings of NYUv2."""
-    return not_ours("nyuv2_labels")
-
-
 @pytest.fixture(scope="session", params=["rendered", "kitchen"])
 def recording(request: pytest.FixtureRequest) -> Path:
     """One recording after the other."""
@@ -82,7 +76,7 @@ def recording(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def nyuv2_labels() -> Path:
-    """The class names and the split of NYUv2, as its authors publish them."""
+    """Label maps of NYUv2, its class names and its split, as its authors publish them."""
     return not_ours("nyuv2_labels")
 
 

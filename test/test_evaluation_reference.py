@@ -1,4 +1,4 @@
-"""Scores against an independent, slow reference: the arithmetic of published evaluations, on random and on real maps."""
+"""Scores against a slow reference: the arithmetic of published evaluations, on random and on real maps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets.labelled import labels_from_one
@@ -20,7 +19,7 @@ Pairs = Iterable[tuple[Map, Map]]
 
 
 def reference(pairs: Pairs, classes: int) -> dict[str, object]:
-    """Of pairs (truth, prediction), both 1..classes and truth 0 where it is void, which takes a pixel out everywhere."""
+    """Of pairs (truth, prediction) of 1..classes; truth is 0 where it is void, which takes a pixel out everywhere."""
     intersection, union, true, seen = np.zeros(classes), np.zeros(classes), np.zeros(classes), 0
     right = 0
     for truth, prediction in pairs:
