@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,12 +151,12 @@ def test_scenes_are_held_out_and_a_second_set_mixed_in(tmp_path: Path, capsys: p
 
 
 @contextmanager
-def training(data: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Train in a process of its own, with one worker process; it does not outlive the test."""
+def training(data: Path, out: Path, **how: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Train in a process of its own, with one worker process; it does not outlive the test. how: of Popen."""
     command = [sys.executable, "-m", "asymformer_ros.cli.main", "train", "--data", str(data), *QUICK]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = ["--workers", "1", "--epochs", "8", "-o", str(out)]
-    process = subprocess.Popen([*command, *options], env=environment, cwd=Path(__file__).parents[1])
+    process = subprocess.Popen([*command, *options], env=environment, cwd=Path(__file__).parents[1], **how)
     try:
         yield process
     finally:
@@ -189,3 +192,15 @@ def test_a_process_that_is_terminated_and_then_killed_comes_to_the_same_end(data
         torch.testing.assert_close(value, other["network"][key], atol=1e-5, rtol=1e-4)
     epochs = [json.loads(line)["epoch"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert epochs == list(range(1, 9))
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_stops_a_training_that_goes_on_later(data: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    how = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+    with training(data, tmp_path / "out", **how, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as process:
+        os.close(theirs)
+        wait_for_epochs(tmp_path / "out", 1)
+        os.close(ours)
+        assert process.wait(PATIENCE) == 128 + signal.SIGHUP
+    assert torch.load(tmp_path / "out" / "last.pt", weights_only=True)["trainer"]["step"] > 0

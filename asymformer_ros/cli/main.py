@@ -15,7 +15,7 @@ from types import FrameType
 from asymformer_ros import __version__
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.optional import BRINGS, missing_error
-from asymformer_ros.signals import handling
+from asymformer_ros.signals import exit_code, handling
 
 SUBCOMMANDS = (
     "build-engine",
@@ -32,8 +32,8 @@ SUBCOMMANDS = (
 )
 """Each is the module of this name, with `_` for `-`."""
 
-_INTERRUPTED = 128 + signal.SIGINT
-_NOBODY_READS = 128 + signal.SIGPIPE
+_INTERRUPTED = exit_code(signal.SIGINT)
+_NOBODY_READS = exit_code(signal.SIGPIPE)
 
 
 def build_parser(subcommands: Sequence[str] = SUBCOMMANDS) -> argparse.ArgumentParser:
@@ -99,7 +99,7 @@ def _log_to_stderr() -> Iterator[None]:
 
 def _end(number: int, _: FrameType | None) -> None:
     """Unwind at a signal as at Ctrl-C; by default it ends the process where it stands."""
-    raise SystemExit(128 + number)
+    raise SystemExit(exit_code(number))
 
 
 if __name__ == "__main__":

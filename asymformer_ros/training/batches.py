@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.models.camera_network import normalized_colour, normalized_depth
 from asymformer_ros.models.normalization import Normalization
+from asymformer_ros.signals import leave_signals_to_parent
 from asymformer_ros.training.augment import Sample, ViewSize, augment
 from asymformer_ros.training.frames import BatchSampler, Frames
 from asymformer_ros.training.recipe import Recipe
@@ -152,9 +152,7 @@ def _batches_ahead(size: tuple[int, int], batch_size: int, workers: int) -> int:
 
 
 def _begin_worker(_: int) -> None:
-    """Signals may be sent to the whole process group, and are the main process's alone, which then ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leave_signals_to_parent()
     cv2.setNumThreads(0)
 
 

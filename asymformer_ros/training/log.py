@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,9 @@ class TrainingLog:
         self._bar.close()
 
     def info(self, text: str) -> None:
-        """A line for people."""
-        tqdm.write(text, file=sys.stderr)
+        """A line for people; a terminal that is gone is no error."""
+        with suppress(OSError):
+            tqdm.write(text, file=sys.stderr)
 
     def epoch(self, step: int, line: Mapping[str, object]) -> None:
         """The numbers of one epoch."""

@@ -7,7 +7,7 @@ import time
 from contextlib import AbstractContextManager
 from types import FrameType
 
-from asymformer_ros.signals import handling
+from asymformer_ros.signals import exit_code, handling
 
 TIME_OVER = 124
 """Exit code where the time is over, as of GNU timeout."""
@@ -34,8 +34,8 @@ class Stop:
         """Signal handler. Raises KeyboardInterrupt at the second signal, to end at once."""
         if self.reason:
             raise KeyboardInterrupt
-        self.reason, self.exit_code = f"{signal.Signals(number).name} came", 128 + number
+        self.reason, self.exit_code = f"{signal.Signals(number).name} came", exit_code(number)
 
     def on_signals(self) -> AbstractContextManager[None]:
-        """SIGINT and SIGTERM meanwhile call `interrupt`."""
-        return handling(self.interrupt, signal.SIGINT, signal.SIGTERM)
+        """SIGINT, SIGTERM and SIGHUP meanwhile call `interrupt`."""
+        return handling(self.interrupt)
