@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import signal
@@ -13,12 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.signals import end_with_parent
 
 _PATIENCE = {signal.SIGINT: 10.0, signal.SIGTERM: 5.0, signal.SIGKILL: 5.0}  # seconds to end after each
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[\d.]+\] \[[^\]]*\]: ")
-
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
 
 
 class Child:
@@ -38,7 +35,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=partial(_end_with_parent, os.getpid()),
+                preexec_fn=partial(end_with_parent, os.getpid()),
             )
 
     def require_alive(self) -> None:
@@ -69,10 +66,3 @@ class Child:
             self._process.send_signal(number)
             if self.ends_within(patience):
                 return
-
-
-def _end_with_parent(parent: int) -> None:
-    """In the child: have the kernel send SIGTERM when the parent's thread ends. It may have ended before."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(128 + signal.SIGTERM)

@@ -1,7 +1,7 @@
 """The process that works for a build: `python -m asymformer_ros.engine.build_child`, started by `run_child`.
 
-Its first line of input is the request; when the input ends, its parent is gone, and it ends too. Its output is one JSON
-object per line; what TensorRT itself prints goes to the error stream.
+Its input is the request. Its output is one JSON object per line; what TensorRT itself prints goes to the error stream.
+It ends with its parent; a file that it was writing then is removed by the next build in the same folder.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions,
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.files import write_atomically
+from asymformer_ros.signals import end_with_parent
 
 _STEP_INTERVAL = 0.1  # seconds between two steps that are told
 
@@ -61,9 +62,9 @@ def main() -> int:
     """Read one request, build, tell the result."""
     reporter = Reporter(_claim_stdout())
     request = json.loads(sys.stdin.readline())
+    end_with_parent(request["parent"])
     building = request["task"] == "build"
     made = Path(request["plan"] if building else request["onnx"])
-    threading.Thread(target=_end_with_parent, args=(made,), daemon=True).start()
     try:
         if building:
             options = BuildOptions.from_json(request["options"])
@@ -144,13 +145,6 @@ def _claim_stdout() -> TextIO:
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return ours
-
-
-def _end_with_parent(plan: Path) -> None:
-    while sys.stdin.read(1):
-        pass
-    plan.unlink(missing_ok=True)
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class _Run:
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdin is not None
         assert child.stdout is not None
-        _write(child.stdin, json.dumps(self.request).encode() + b"\n")
+        _write(child.stdin, json.dumps({**self.request, "parent": os.getpid()}).encode() + b"\n")
         for line in _lines(child.stdout):
             if line:
                 self._hear(json.loads(line))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
+from asymformer_ros.signals import end_with_parent
 from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.world import World
 
@@ -89,15 +88,10 @@ def _frame_name(seed: int, number: int) -> str:
 
 def _start_worker() -> None:
     cv2.setNumThreads(0)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent is killed would wait for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+    assert parent.pid is not None
+    end_with_parent(parent.pid)  # or else it would wait for work for ever
 
 
 def _render_room(
