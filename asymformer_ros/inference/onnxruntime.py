@@ -55,7 +55,7 @@ class OnnxRuntimeBackend:
         """See InferenceBackend. Several images are run one by one: on a CPU a batch gains nothing."""
         images, metres = as_batch(rgb, depth, self.card.input_size)
         logits = (self._logits(*pair) for pair in zip(images, metres, strict=True))
-        prediction = classify_all(logits, self.card.input_size, with_confidence=with_confidence)
+        prediction = classify_all(logits, self.card, with_confidence=with_confidence)
         return prediction.first() if rgb.ndim == 3 else prediction
 
     def close(self) -> None:

@@ -9,27 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.inference.backend import Prediction
+from asymformer_ros.models.card import ModelCard
 
 
 def classify_all(
-    images: Iterable[NDArray[np.float32]], size: tuple[int, int], *, with_confidence: bool = False
+    images: Iterable[NDArray[np.float32]], card: ModelCard, *, with_confidence: bool = False
 ) -> Prediction:
-    """What `classify` says to the class scores (C, h, w) of each image, as one batch."""
+    """What `classify` says to a model's class scores (C, h, w) of each image, in its input size, as one batch."""
     parts = []
     for scores in images:
-        labels, share = classify(scores, size, with_confidence=with_confidence)
+        labels, share = classify(scores, card.input_size, with_confidence=with_confidence, temperature=card.temperature)
         parts.append(Prediction(labels[None], None if share is None else share[None]))
     return Prediction.joined(parts)
 
 
 def classify(
-    logits: NDArray[np.float32], size: tuple[int, int], *, with_confidence: bool = False
+    logits: NDArray[np.float32], size: tuple[int, int], *, with_confidence: bool = False, temperature: float = 1.0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Best class of each pixel as (H, W) uint8, and the softmax maximum times 255, (H, W) uint8, or None.
 
     logits: (C, h, w), of any size; they are resized bilinearly to `size`, (H, W), one class after the other, so that
     the scores of full size, which take more memory than the network, are never all there. Of equal scores the first
-    class wins.
+    class wins. temperature: see ModelCard.
     """
     best, labels = _full_size(logits[0], size).copy(), np.zeros(size, dtype=np.uint8)
     for index, scores in enumerate(logits[1:], start=1):
@@ -42,6 +43,8 @@ def classify(
     total = np.zeros_like(best)
     for scores in logits:
         share = cv2.subtract(_full_size(scores, size), best)
+        if temperature != 1:
+            share *= np.float32(1 / temperature)  # type: ignore[assignment,misc]
         total += np.exp(share, out=share)
     return labels, np.rint(255 / total).astype(np.uint8)
 

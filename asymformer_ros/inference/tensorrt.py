@@ -117,7 +117,7 @@ class TensorRtBackend:
             labels, confidence = (outputs[name][:images] for name in LABEL_OUTPUTS)
             return Prediction(labels.copy(), confidence.copy() if with_confidence else None)
         logits = outputs[self._signature.outputs[0]][:images]
-        return classify_all(logits, self.card.input_size, with_confidence=with_confidence)
+        return classify_all(logits, self.card, with_confidence=with_confidence)
 
     def _check(self, session: Session) -> None:
         """The engine has the model's inputs and outputs: there is no other proof that they belong together."""

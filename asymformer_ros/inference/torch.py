@@ -89,7 +89,7 @@ class TorchBackend:
     def _classify(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
         if self._device.type == "cuda":
             return self._classify_there(logits, with_confidence)
-        return classify_all(logits.numpy(), self.card.input_size, with_confidence=with_confidence)
+        return classify_all(logits.numpy(), self.card, with_confidence=with_confidence)
 
     def _classify_there(self, logits: torch.Tensor, with_confidence: bool) -> Prediction:
         """As `classify`, on the GPU."""
@@ -98,7 +98,8 @@ class TorchBackend:
         labels = index.to(torch.uint8).cpu().numpy()
         if not with_confidence:
             return Prediction(labels, None)
-        share = (upsampled - best[:, None]).float().exp_().sum(dim=1).reciprocal_()
+        scaled = (upsampled - best[:, None]).float().mul_(1 / self.card.temperature)
+        share = scaled.exp_().sum(dim=1).reciprocal_()
         return Prediction(labels, share.mul_(255).round_().to(torch.uint8).cpu().numpy())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,7 +25,8 @@ class ModelCard:
     """Name, classes, normalisation, input size and origin of one set of weights.
 
     input_size: (height, width) in pixels, multiples of 32. provenance: where the weights come from, for people.
-    Raises ConfigurationError where a value makes no sense.
+    temperature: what class scores are divided by before the softmax, so that a confidence is the share of pixels that
+    are right (Guo et al. 2017); labels do not depend on it. Raises ConfigurationError where a value makes no sense.
     """
 
     name: str
@@ -32,10 +34,13 @@ class ModelCard:
     normalization: Normalization
     input_size: tuple[int, int] = INPUT_SIZES["full"]
     provenance: str = ""
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigurationError("a model needs a name")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigurationError(f"a temperature is a number above 0, got {self.temperature}")
         height, width = self.input_size
         if min(height, width) < _STRIDE or height % _STRIDE or width % _STRIDE:
             raise ConfigurationError(
@@ -51,6 +56,7 @@ class ModelCard:
             "normalization": asdict(self.normalization),
             "input_size": list(self.input_size),
             "provenance": self.provenance,
+            **({} if self.temperature == 1 else {"temperature": self.temperature}),  # older cards keep their hash
         }
 
     @staticmethod
@@ -66,6 +72,7 @@ class ModelCard:
                 normalization=Normalization(**normalization),
                 input_size=(int(height), int(width)),
                 provenance=str(data["provenance"]),
+                temperature=float(data.get("temperature", 1.0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(f"no model card: {type(error).__name__} {error}") from error

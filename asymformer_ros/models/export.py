@@ -60,7 +60,7 @@ def export_model(bundle: ModelBundle, options: ExportOptions = ExportOptions()) 
     shape = (options.batch, *card.input_size)
     images = (torch.zeros(*shape, 3, dtype=torch.uint8), torch.zeros(*shape, 2, dtype=torch.uint8))
     traced = simplify(_trace(network, images))
-    model = give_labels(traced) if options.outputs == "labels" else give_logits4(traced)
+    model = give_labels(traced, card.temperature) if options.outputs == "labels" else give_logits4(traced)
     model.ir_version, model.producer_name, model.producer_version = IR_VERSION, "asymformer_ros", __version__
     metadata = {
         "format": FORMAT,

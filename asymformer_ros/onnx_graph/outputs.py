@@ -40,11 +40,12 @@ def give_logits4(model: ModelProto) -> ModelProto:
     return cut
 
 
-def give_labels(model: ModelProto) -> ModelProto:
+def give_labels(model: ModelProto, temperature: float = 1.0) -> ModelProto:
     """The graph with labels and confidence (N, H, W) uint8 for outputs, in a form that TensorRT computes fast.
 
     The label is the first class of the largest score, without ArgMax, of which TensorRT makes a TopK over all scores;
-    the confidence is the softmax maximum times 255. Raises CheckpointError as `give_logits4` does.
+    the confidence is the softmax maximum, of scores divided by the temperature, times 255. Raises CheckpointError as
+    `give_logits4` does.
     """
     resize = _last_resize(model)
     name = resize.output[0] if resize is not None else _only_output(model)
@@ -55,9 +56,10 @@ def give_labels(model: ModelProto) -> ModelProto:
         "last": np.array(classes - 1, np.float32),  # where rounding makes the maximum none of the scores
         "axis": np.array([1], np.int64),
         "full": np.array(255, np.float32),
+        **({} if temperature == 1 else {"cooler": np.array(1 / temperature, np.float32)}),
     }
     cut.graph.initializer.extend(numpy_helper.from_array(value, _CLASSIFY + key) for key, value in constants.items())
-    cut.graph.node.extend(_classification(name))
+    cut.graph.node.extend(_classification(name, scaled="cooler" in constants))
     del cut.graph.output[:]
     cut.graph.output.extend(
         helper.make_tensor_value_info(output, TensorProto.UINT8, (images, *size)) for output in LABEL_OUTPUTS
@@ -90,7 +92,7 @@ def keep_outputs(model: ModelProto, names: Collection[str]) -> ModelProto:
     return kept
 
 
-def _classification(logits: str) -> list[NodeProto]:
+def _classification(logits: str, *, scaled: bool) -> list[NodeProto]:
     nodes: list[NodeProto] = []
 
     def node(op: str, *inputs: str, output: str = "", **attributes: object) -> str:
@@ -103,7 +105,10 @@ def _classification(logits: str) -> list[NodeProto]:
     numbers = node("Where", node("Equal", logits, best), f"{_CLASSIFY}classes", f"{_CLASSIFY}last")
     first = node("ReduceMin", numbers, axes=[1], keepdims=0)
     node("Cast", first, output=labels, to=TensorProto.UINT8)
-    total = node("ReduceSum", node("Exp", node("Sub", logits, best)), f"{_CLASSIFY}axis", keepdims=0)
+    below = node("Sub", logits, best)
+    if scaled:
+        below = node("Mul", below, f"{_CLASSIFY}cooler")
+    total = node("ReduceSum", node("Exp", below), f"{_CLASSIFY}axis", keepdims=0)
     share = node("Round", node("Div", f"{_CLASSIFY}full", total))
     node("Cast", share, output=confidence, to=TensorProto.UINT8)
     return nodes
