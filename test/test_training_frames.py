@@ -23,7 +23,7 @@ from asymformer_ros.models.labels import LabelSet, label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch, _batches_ahead
-from asymformer_ros.training.frames import BatchSampler, Frames, Mixture, evenly_spaced, free_memory
+from asymformer_ros.training.frames import BatchSampler, Frames, Mixture, evenly_spaced
 
 OWN = own_classes([SHAPES])
 MEGABYTE = 1 << 20
@@ -86,10 +86,6 @@ def test_several_data_sets_follow_each_other() -> None:
 def test_no_frames_are_an_error() -> None:
     with pytest.raises(FrameError, match="no frames in empty"):
         Frames([Shapes(0, "empty")], OWN, MEGABYTE)
-
-
-def test_there_is_memory() -> None:
-    assert free_memory() > MEGABYTE
 
 
 @given(count=st.integers(1, 500), limit=st.integers(1, 500))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.options import Subparsers, describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.inference.backend import DEVICES
+from asymformer_ros.memory import available_memory
 from asymformer_ros.models.card import INPUT_SIZES
 from asymformer_ros.optional import require
 
@@ -122,12 +123,12 @@ def run(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace) -> tuple[ClassMap, tuple[Frames, Frames]]:
     """The classes to learn, and the frames to train and to evaluate on; each may fill a third of the memory."""
     from asymformer_ros.datasets.classes import own_classes, read_class_map
-    from asymformer_ros.training.frames import Frames, free_memory
+    from asymformer_ros.training.frames import Frames
 
     train, test = _splits(args)
     sources = [data.label_set for data in train]
     classes = read_class_map(args.classes, sources) if args.classes else own_classes(sources)
-    budget = free_memory() // 3
+    budget = available_memory() // 3
     frames = Frames(train, classes, budget), Frames(test, classes, budget)
     both = set(frames[0].names) & set(frames[1].names)
     if both:

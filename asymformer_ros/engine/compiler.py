@@ -24,6 +24,7 @@ from asymformer_ros.engine.layer_types import set_precision
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError, CheckpointError
 from asymformer_ros.files import write_atomically
+from asymformer_ros.memory import available_memory
 
 _MIB = 1 << 20
 _LEAST_WORKSPACE = 256  # MiB, on a computer whose memory is full
@@ -172,16 +173,10 @@ def _limit_workspace(trt: Any, config: Any, options: BuildOptions) -> int | None
     """
     limit = options.workspace_mib
     if limit is None and options.gpu is not None and options.gpu.integrated:
-        limit = max(_LEAST_WORKSPACE, _available_mib() // 2)
+        limit = max(_LEAST_WORKSPACE, available_memory() // 2 // _MIB)
     if limit is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit * _MIB)
     return limit
-
-
-def _available_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Memory in MiB that programs can still have."""
-    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-    return int(lines["MemAvailable"].split()[0]) // 1024
 
 
 def _read_timings(config: Any, path: Path, listener: Listener) -> None:
