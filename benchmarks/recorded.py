@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.cli.demo_picture import Panel, compose
 from asymformer_ros.frames.images import write_png
+from asymformer_ros.frames.panels import Panel, compose
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter

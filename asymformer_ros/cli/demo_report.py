@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.cli.demo_picture import Panel, compose, depth_panel
 from asymformer_ros.frames.frame import UNLABELLED
+from asymformer_ros.frames.panels import Panel, compose, depth_panel
 
 if TYPE_CHECKING:
     from asymformer_ros.msg import SegmentationSummary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from asymformer_ros.cli.demo_picture import Panel, compose, depth_panel
+from asymformer_ros.frames.panels import Panel, compose, depth_panel
 
 
 def gray(level: int) -> np.ndarray:

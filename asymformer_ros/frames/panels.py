@@ -1,4 +1,4 @@
-"""The picture that the demo leaves: images of one moment with captions, and what their colours mean."""
+"""Pictures of several images of one moment, with captions, and what their colours mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.frames.overlay import caption_strip, legend_strip
-from asymformer_ros.models.labels import Color
 
 _Picture = NDArray[np.uint8]
 _GAP, _WHITE = 4, 255
@@ -25,7 +24,7 @@ class Panel:
     caption: str
 
 
-def compose(panels: Sequence[Panel], legend: Sequence[tuple[str, Color]]) -> _Picture:
+def compose(panels: Sequence[Panel], legend: Sequence[tuple[str, tuple[int, int, int]]]) -> _Picture:
     """Panels of one size in a row, four of them two by two, above the names and colours of the legend.
 
     Returns (H, W, 3) uint8 RGB.
