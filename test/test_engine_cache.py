@@ -65,13 +65,13 @@ def test_what_is_stored_is_found(cache: EngineCache) -> None:
     found = cache.find(IDENTITY)
     assert found == engine
     assert engine.plan.read_bytes() == b"plan" * 1000
-    assert cache.contents() == (engine,)
+    assert [found for _, found in cache.survey()] == [engine]
     assert sorted(path.name for path in engine.plan.parent.iterdir()) == sorted([PLAN, MANIFEST, LOCK])
 
 
 def test_an_empty_cache_has_no_reasons(cache: EngineCache) -> None:
     assert cache.find(IDENTITY) == Stale(())
-    assert cache.contents() == ()
+    assert list(cache.survey()) == []
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_manifest_that_cannot_be_read_is_stale(cache: EngineCache, change: obj
     found = cache.find(IDENTITY)
     assert isinstance(found, Stale)
     assert found.reasons[0].startswith("its manifest cannot be read: ")
-    assert cache.contents() == ()
+    assert list(cache.survey()) == [(path.parent.name, found)]
 
 
 def test_an_engine_that_was_never_verified_is_found_only_where_that_is_enough(cache: EngineCache) -> None:

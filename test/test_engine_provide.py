@@ -242,7 +242,7 @@ def test_no_engine_is_kept_where_none_can_be_trusted(tiny: Tiny) -> None:
     bad = Verification(2, 1.0, finite=False)
     with pytest.raises(BackendError, match=r"trusted here \(fp16 engine refused.*; fp32 engine refused.*serve"):
         tiny.provide(check=Verdicts(bad, bad))
-    assert tiny.cache.contents() == ()
+    assert list(tiny.cache.survey()) == []
 
 
 @needs_no_gpu

@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,15 +70,17 @@ class EngineCache:
             old = self.folder / _first_layout(identity)
             there = (old / MANIFEST).is_file()
             return Stale((f"{old} is of an older layout and can be deleted",) if there else ())
-        try:
-            manifest = EngineManifest.from_json((slot / MANIFEST).read_text())
-            damage = _damage(slot / PLAN, manifest)
-        except (OSError, ValueError) as error:
-            return Stale((f"its manifest cannot be read: {error}",))
-        reasons = (*differences(identity, manifest.identity), *damage)
-        if verified and (manifest.verification is None or not manifest.verification.passed):
-            reasons = (*reasons, "the engine was never verified: it was built without a GPU to run it on")
-        return Stale(reasons) if reasons else Engine(slot / PLAN, manifest)
+        return _examine(slot, lambda _: identity, verified=verified)
+
+    def survey(
+        self, here: Callable[[EngineIdentity], EngineIdentity] = lambda own: own
+    ) -> Iterator[tuple[str, Engine | Stale]]:
+        """The name of each slot with its engine, or why that cannot be used.
+
+        here: from an engine's identity to the one that it would need on this computer; by default its own.
+        """
+        for manifest in sorted(self.folder.glob(f"*/{MANIFEST}")):
+            yield manifest.parent.name, _examine(manifest.parent, here)
 
     @contextmanager
     def locked(self, identity: EngineIdentity, context: BuildContext) -> Iterator[Path]:
@@ -104,16 +106,6 @@ class EngineCache:
             write_atomically(slot / MANIFEST, manifest.to_json().encode())
         return Engine(slot / PLAN, manifest)
 
-    def contents(self) -> tuple[Engine, ...]:
-        """All engines whose manifest can be read, by name. What they are worth here is for `find` to say."""
-        engines = []
-        for manifest in sorted(self.folder.glob(f"*/{MANIFEST}")):
-            try:
-                engines.append(Engine(manifest.with_name(PLAN), EngineManifest.from_json(manifest.read_text())))
-            except (OSError, ValueError):
-                continue  # `find` says what is wrong with it, when it is wanted
-        return tuple(engines)
-
 
 @contextmanager
 def writable(folder: Path) -> Iterator[Path]:
@@ -129,6 +121,18 @@ def sweep(slot: Path) -> None:
     (slot / KERNELS).unlink(missing_ok=True)
     for leftover in slot.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+def _examine(slot: Path, here: Callable[[EngineIdentity], EngineIdentity], *, verified: bool = True) -> Engine | Stale:
+    try:
+        manifest = EngineManifest.from_json((slot / MANIFEST).read_text())
+        damage = _damage(slot / PLAN, manifest)
+    except (OSError, ValueError) as error:
+        return Stale((f"its manifest cannot be read: {error}",))
+    reasons = (*differences(here(manifest.identity), manifest.identity), *damage)
+    if verified and (manifest.verification is None or not manifest.verification.passed):
+        reasons = (*reasons, "the engine was never verified: it was built without a GPU to run it on")
+    return Stale(reasons) if reasons else Engine(slot / PLAN, manifest)
 
 
 def _damage(plan: Path, manifest: EngineManifest) -> tuple[str, ...]:
