@@ -90,7 +90,7 @@ def test_the_house_stays_small_and_has_no_circle() -> None:
     rooms = house()
     TopologicalSorter(rooms).prepare()  # raises CycleError, which names the circle
     assert len(rooms) <= 22, sorted(rooms)
-    assert sum(map(len, rooms.values())) <= 90
+    assert sum(map(len, rooms.values())) <= 92
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
