@@ -195,15 +195,10 @@ def check_weights() -> list[Finding]:
 
 
 def _weights(known: KnownWeights) -> Finding:
-    from safetensors import SafetensorError, safe_open
-
     here = [path for path in (known.bundle, known.onnx) if path.is_file()]
     if not here:
         severity, advice = ("warning", HOW_TO_GET_ONE) if known == NYUV2 else ("error", "install the package again")
         return Finding(severity, "weights", f"{known.name}: not here", advice)
-    try:
-        if known.bundle in here:
-            safe_open(known.bundle, "numpy").__enter__()
-    except (SafetensorError, OSError) as error:
-        return Finding("error", "weights", f"{known.name}: {known.bundle} is damaged ({error})", HOW_TO_GET_ONE)
+    if damage := known.damage():
+        return Finding("error", "weights", f"{known.name}: {known.bundle} is damaged ({damage})", HOW_TO_GET_ONE)
     return Finding("ok", "weights", f"{known.name}: {', '.join(map(str, here))}")

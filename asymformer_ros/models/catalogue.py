@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.optional import installed
+from asymformer_ros.optional import importing, installed
 
 HOW_TO_GET_ONE = (
     "`asymformer weights download nyuv2` brings the authors' weights as model `nyuv2`; "
@@ -46,6 +46,17 @@ class KnownWeights:
     def onnx(self) -> Path:
         """For ONNX Runtime and TensorRT without PyTorch: `read_onnx` reads it."""
         return self.folder / f"{self.name}.onnx"
+
+    def damage(self) -> str:
+        """Why the bundle cannot be read, as one that was cut; "" where it can, or is not there. Reads its head alone."""
+        with importing("safetensors", "a bundle"):
+            from safetensors import SafetensorError, safe_open
+        try:
+            if self.bundle.is_file():
+                safe_open(self.bundle, "numpy").__exit__(None, None, None)
+        except (SafetensorError, OSError) as error:
+            return str(error)
+        return ""
 
 
 _CHECKPOINT = "1Pg6r3eJ245GaKbHfZob0Ek0CVhiS7VaR"  # the authors' file on Google Drive
