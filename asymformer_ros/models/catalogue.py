@@ -48,12 +48,12 @@ class KnownWeights:
         return self.folder / f"{self.name}.onnx"
 
     def damage(self) -> str:
-        """Why the bundle cannot be read, as one that was cut; "" where it can, or is not there. Reads its head alone."""
+        """Why the bundle cannot be read, as one that was cut; "" where it can, or is not there. Reads its head."""
         with importing("safetensors", "a bundle"):
             from safetensors import SafetensorError, safe_open
         try:
             if self.bundle.is_file():
-                safe_open(self.bundle, "numpy").__exit__(None, None, None)
+                safe_open(self.bundle, "numpy")
         except (SafetensorError, OSError) as error:
             return str(error)
         return ""
