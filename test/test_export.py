@@ -21,7 +21,7 @@ from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
-from asymformer_ros.models.export import ExportOptions, export_model, write_model
+from asymformer_ros.models.export import OPSET, ExportOptions, export_model, write_model
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.opening import open_model
 from asymformer_ros.network import SMALL, AsymFormer
@@ -104,8 +104,22 @@ def test_the_graph_holds_only_what_tensorrt_reads(small_graph: object) -> None:
     assert ops["LayerNormalization"] == norms
     assert ops["Softmax"] == 11
     plain = "Add Cast Concat Conv Div Erf Exp LayerNormalization MatMul Mul ReduceMax ReduceMean ReduceMin "
-    plain += "ReduceSum Relu Reshape Resize Round Sigmoid Slice Softmax Split Sub Transpose Unsqueeze Equal Where"
+    plain += "ReduceSum Relu Reshape Resize Round Sigmoid Softmax Split Sub Transpose Unsqueeze Equal Where"
     assert set(ops) <= set(plain.split())
+
+
+def test_tensorrts_parser_adds_no_arithmetic_to_the_graph(small_graph: object, tmp_path: Path) -> None:
+    """It does for shapes that it thinks unknown, such as a Slice's: about 25 layers each."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    opset = onnx.helper.make_opsetid("", OPSET)
+    onnx.save(onnx.helper.make_model(small_graph, opset_imports=[opset]), tmp_path / "model.onnx")
+    logger = trt.Logger(trt.Logger.ERROR)
+    network = trt.Builder(logger).create_network()
+    assert trt.OnnxParser(network, logger).parse_from_file(str(tmp_path / "model.onnx"))
+    kinds = Counter(network.get_layer(index).type for index in range(network.num_layers))
+    ops = Counter(node.op_type for node in small_graph.node)
+    assert kinds[trt.LayerType.ELEMENTWISE] == sum(ops[op] for op in ("Add", "Div", "Equal", "Mul", "Sub"))
+    assert kinds[trt.LayerType.CAST] == ops["Cast"]
 
 
 def test_uint8_goes_in_and_out_through_casts(small_graph: object) -> None:

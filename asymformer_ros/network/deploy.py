@@ -86,10 +86,11 @@ class FoldedCma(nn.Module):
             linear(to_tokens(x)).unflatten(-1, (4, -1))  # (N, H*W, 4, R/8)
             for linear, x in ((self.depth_key_query, depth), (self.rgb_key_query, rgb))
         ]
-        key, query = torch.cat(parts, dim=-1).transpose(1, 2).chunk(2, dim=1)  # each (N, 2, H*W, R/4)
-        value = self.value(to_tokens(fused)).unflatten(-1, (2, -1)).transpose(1, 2)  # (N, 2, H*W, D/4)
+        key, query = torch.cat(parts, dim=-1).transpose(1, 2).split(2, dim=1)  # each (N, 2, H*W, R/4)
+        tokens = to_tokens(fused)
+        value = self.value(tokens).unflatten(-1, (2, -1)).transpose(1, 2)  # (N, 2, H*W, D/4)
         seen = attend(query, key, value, scale=1).transpose(1, 2).flatten(2)  # (N, H*W, D/2)
-        return fused + to_map(self.project(seen), (fused.shape[2], fused.shape[3]))
+        return to_map(tokens + self.project(seen), (fused.shape[2], fused.shape[3]))
 
 
 class FoldedDecoder(nn.Module):

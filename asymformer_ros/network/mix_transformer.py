@@ -24,7 +24,7 @@ class EfficientSelfAttention(nn.Module):
         """tokens (N, H*W, C) to the same shape, size being (H, W)."""
         query = self._split_heads(self.query(tokens))  # (N, heads, H*W, C/heads)
         small = to_tokens(self.reduce(to_map(tokens, size)))  # (N, H*W/reduction^2, C)
-        key, value = (self._split_heads(x) for x in self.key_value(small).chunk(2, dim=-1))
+        key, value = (self._split_heads(x) for x in self.key_value(small).split(tokens.shape[-1], dim=-1))
         attended = attend(query, key, value, self.scale)
         return self.project(attended.transpose(1, 2).flatten(2))
 
