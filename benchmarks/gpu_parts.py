@@ -75,13 +75,13 @@ def torch_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     import torch
 
     from asymformer_ros.inference.torch import TorchBackend
-    from asymformer_ros.models.opening import open_bundle
+    from asymformer_ros.models.opening import open_model
 
     if not torch.cuda.is_available():
         return {"reason": f"PyTorch {torch.__version__} finds no GPU that it can use"}
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     dtype = torch.float32 if name == "torch_fp32" else torch.float16
-    backend = TorchBackend(open_bundle(model), torch.device("cuda"), dtype)
+    backend = TorchBackend(open_model(model, form="bundle"), torch.device("cuda"), dtype)
     if name == "torch_compile":
         backend._network.forward_stride4 = torch.compile(backend._network.forward_stride4)
     if name == "torch_graph":

@@ -71,7 +71,7 @@ class TestEveryBackend:
     ) -> InferenceBackend:
         library, _, outputs = request.param.partition(" ")
         if library == "torch":
-            return torch_backend.TorchBackend(bundle, torch.device("cpu"), torch.float32)
+            return torch_backend.TorchBackend.open(Model(Path("m.safetensors"), bundle.card, bundle=bundle), "cpu")
         pytest.importorskip("onnx", reason="the onnxruntime backend needs onnx")
         pytest.importorskip("onnxruntime", reason="the onnxruntime backend needs ONNX Runtime")
         path = tmp_path_factory.mktemp("onnx") / "model.onnx"
@@ -237,7 +237,7 @@ class TestAModelWithBothFiles:
 
 @pytest.mark.gpu
 def test_cuda_in_half_precision_agrees_with_the_cpu(bundle: ModelBundle, probabilities: np.ndarray) -> None:
-    backend = torch_backend.TorchBackend(bundle, torch.device("cuda"), torch.float16)
+    backend = torch_backend.TorchBackend.open(Model(Path("m.safetensors"), bundle.card, bundle=bundle), "cuda")
     labels, confidence = backend.infer(RGB, DEPTH, with_confidence=True)
     chosen = np.take_along_axis(probabilities, labels[None].astype(int), axis=0)[0]
     np.testing.assert_allclose(chosen, probabilities.max(axis=0), atol=0.01)

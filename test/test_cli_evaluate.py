@@ -8,7 +8,9 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +78,30 @@ def test_the_report_says_what_was_done(bundle: Path, data: Path, tmp_path: Path)
     assert report["frames_per_second"] > 0  # type: ignore[operator]
     assert report["package_version"] == __version__
     assert report["command"].startswith("asymformer evaluate ")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["bundle", "onnx"])
+def test_the_model_is_opened_and_hashed_once(
+    kind: str, data: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asymformer_ros.models import bundle, onnx_file
+
+    calls: list[str] = []
+
+    def count(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            calls.append(name)
+            return real(*arguments)
+
+        return counted
+
+    load, sha256, read = bundle.ModelBundle.load, bundle.ModelBundle.sha256.fget, onnx_file._load
+    monkeypatch.setattr(bundle.ModelBundle, "load", staticmethod(count("bundle", load)))
+    monkeypatch.setattr(bundle.ModelBundle, "sha256", property(count("hash of a bundle", sha256)))
+    monkeypatch.setattr(onnx_file, "_load", count("onnx file and its hash", read))
+    report = evaluated(request.getfixturevalue(kind), data, tmp_path / "report", "--limit", "1", "--device", "cpu")
+    assert calls == {"bundle": ["bundle", "hash of a bundle"], "onnx": ["onnx file and its hash"]}[kind]
+    assert len(report["model"]["sha256"]) == 64  # type: ignore[index]
 
 
 def test_a_model_of_other_classes_is_evaluated_with_its_classes_file(data: Path, tmp_path: Path) -> None:

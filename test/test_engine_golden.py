@@ -36,7 +36,7 @@ class Rounder:
     """A backend whose labels are the red, in steps; `wrong` pixels of each frame are others."""
 
     def __init__(self, wrong: int = 0, confidence: int = 200, fails: bool = False) -> None:
-        self.name, self.card = "rounder fp32", CARD
+        self.name, self.card, self.model_sha256 = "rounder fp32", CARD, ""
         self.wrong, self.confidence, self.fails = wrong, confidence, fails
         self.asked = self.closed = 0
         self.then: Callable[[], None] = lambda: None
@@ -153,8 +153,6 @@ def test_damaged_golden_answers_are_refused(text: str) -> None:
 def test_an_export_holds_what_onnx_runtime_answers_to_the_golden_frames(tmp_path: Path) -> None:
     for library in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(library, reason=f"{library} is not installed")
-    import torch
-
     from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
     from asymformer_ros.inference.torch import TorchBackend
     from asymformer_ros.models.bundle import ModelBundle
@@ -163,8 +161,9 @@ def test_an_export_holds_what_onnx_runtime_answers_to_the_golden_frames(tmp_path
     from asymformer_ros.onnx_graph.mixed import to_mixed
 
     bundle = ModelBundle.untrained(SMALL, label_set("nyuv2_40"), input_size=SIZE)
-    graph = Model(PLAN, bundle.card, bundle=bundle).graph
-    add_golden(graph, answer_golden(TorchBackend(bundle, torch.device("cpu"), torch.float32), SIZE))
+    model = Model(PLAN, bundle.card, bundle=bundle)
+    graph = model.graph
+    add_golden(graph, answer_golden(TorchBackend.open(model, "cpu"), SIZE))
     write_model(graph, tmp_path / "model.onnx")
     opened = open_model(str(tmp_path / "model.onnx"))
     golden = read_golden(opened.proto)

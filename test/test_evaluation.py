@@ -138,7 +138,7 @@ def test_label_maps_agree_with_themselves_and_not_with_their_mirror_images() -> 
 class TruthBackend:
     """Knows the labels of a data set's frames, in the order of what it is asked, and repeats the first to warm up."""
 
-    name = "truth"
+    name = model_sha256 = "truth"
     card = ModelCard("truth", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, (64, 64))
 
     def __init__(self, data: DataSet) -> None:

@@ -26,7 +26,7 @@ from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normali
 class QuadrantBackend:
     """Labels each quadrant of a 64x96 input and answers with the red channel as confidence."""
 
-    name = "quadrants"
+    name = model_sha256 = "quadrants"
     card = ModelCard("quadrants", label_set("nyuv2_13"), PUBLISHED_NORMALIZATION, (64, 96), "made for a test")
 
     def __init__(self) -> None:

@@ -25,6 +25,7 @@ class ConstantBackend:
 
     def __init__(self, name: str, label: int) -> None:
         self.name, self.card, self.label = name, CARD, label
+        self.model_sha256 = "of both"
         self.fault = ""
         self.closed = False
 

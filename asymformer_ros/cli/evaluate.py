@@ -17,7 +17,6 @@ from asymformer_ros.evaluation.evaluate import evaluate
 from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.selection import ServingOptions, open_serving
-from asymformer_ros.models.opening import open_model
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.report import EvaluationReport
@@ -77,7 +76,7 @@ def _evaluate(
         evaluation=evaluate(Segmenter(backend), data, frames),
         label_set=data.label_set,
         model=backend.card.name,
-        sha256=open_model(args.model, label_set=args.label_set).model_sha256,
+        sha256=backend.model_sha256,
         backend=backend.name,
         data=data.name,
         split=args.split,

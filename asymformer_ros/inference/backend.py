@@ -48,6 +48,10 @@ class InferenceBackend(Protocol):
     def card(self) -> ModelCard:
         """What the model is: input size, label set, name."""
 
+    @property
+    def model_sha256(self) -> str:
+        """Which model it is: see `Model.model_sha256`."""
+
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """Classify each pixel of rgb (h, w, 3) uint8 with depth (h, w) float32 metres, NaN where unknown.
 

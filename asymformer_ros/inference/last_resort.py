@@ -40,6 +40,11 @@ class LastResortBackend:
         return self._backend.card
 
     @property
+    def model_sha256(self) -> str:
+        """See InferenceBackend."""
+        return self._backend.model_sha256
+
+    @property
     def name(self) -> str:
         """See InferenceBackend."""
         return self._backend.name

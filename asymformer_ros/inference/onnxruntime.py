@@ -29,6 +29,7 @@ class OnnxRuntimeBackend:
                 "a camera gives one, export the model with `--batch 1`"
             )
         self.card: ModelCard = model.card
+        self.model_sha256 = model.model_sha256
         self.name = f"onnxruntime cpu {model.precision}"
         self._signature = model.signature
         self._session: GraphSession | None = GraphSession(give_logits4(simplify(model.proto)))

@@ -53,6 +53,7 @@ class TensorRtBackend:
     def __init__(self, model: Model, name: str, connect: Callable[[], Session]) -> None:
         """connect: opens the session, on the backend's thread. Raises BackendError where it is not the model's."""
         self.card: ModelCard = model.card
+        self.model_sha256 = model.model_sha256
         self.batch, self.name = model.batch, name
         self._signature, self._shapes = model.signature, model.shapes
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tensorrt")

@@ -18,7 +18,6 @@ with importing("torch", "the torch backend"):
     import torch
     from torch.nn import functional
 
-from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.camera_network import CameraNetwork
 from asymformer_ros.models.model import Model
 
@@ -26,13 +25,20 @@ _log = logging.getLogger(__name__)
 
 
 class TorchBackend:
-    """Serves a ModelBundle with PyTorch."""
+    """Serves the bundle of a model with PyTorch."""
 
-    def __init__(self, bundle: ModelBundle, device: torch.device, dtype: torch.dtype) -> None:
-        self.card: ModelCard = bundle.card
+    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype) -> None:
+        """Raises BackendError where the model is an ONNX file."""
+        if model.bundle is None:
+            raise BackendError(
+                f"backend is 'torch' but model '{model.path}' is an ONNX file: set backend to onnxruntime or auto, or "
+                "give the bundle that it was exported from"
+            )
+        self.card: ModelCard = model.card
+        self.model_sha256 = model.model_sha256
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
         self._device, self._dtype = device, dtype
-        self._network = CameraNetwork(bundle).to(device, dtype).eval()
+        self._network = CameraNetwork(model.bundle).to(device, dtype).eval()
 
     @classmethod
     def open(cls, model: Model, device: str) -> TorchBackend:
@@ -40,15 +46,10 @@ class TorchBackend:
 
         Raises BackendError where the device is not there, or the model is an ONNX file.
         """
-        if model.bundle is None:
-            raise BackendError(
-                f"backend is 'torch' but model '{model.path}' is an ONNX file: set backend to onnxruntime or auto, or "
-                "give the bundle that it was exported from"
-            )
         chosen = choose_device(device)
         precisions = [torch.float16, torch.float32] if chosen.type == "cuda" else [torch.float32]
         for dtype in precisions:
-            backend = cls(model.bundle, chosen, dtype)
+            backend = cls(model, chosen, dtype)
             if backend.is_finite():
                 return backend
             _log.warning("%s: the network's answer is not finite in this precision", backend.name)

@@ -42,6 +42,7 @@ class UpgradingBackend:
         self._open_fallback, self._make, self._keep = open_fallback, make, keep
         fallback = open_fallback()
         self.card: ModelCard = fallback.card
+        self.model_sha256 = fallback.model_sha256
         self._fallback: InferenceBackend | None = fallback
         self._fallback_name, self._fallback_used = fallback.name, monotonic()
         self._better: InferenceBackend | None = None
