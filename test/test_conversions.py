@@ -247,3 +247,26 @@ def test_an_image_message_carries_pixels_header_and_layout(
     assert (sent.height, sent.width, sent.step, sent.encoding, sent.is_bigendian) == (3, 5, step, encoding, 0)
     assert sent.header == header
     assert bytes(sent.data) == pixels[::-1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("rgb", "depth"),
+    [
+        (message(RGB, "rgb8"), DEPTH),
+        (message(RGB[..., 0], "bayer_rggb16"), DEPTH),
+        (message(RGB[:2, :2], "rgb8"), DEPTH),
+        (compressed(RGB, ".png", "bgr8; png compressed bgr8"), DEPTH),
+        (compressed(RGB, ".jpg", "jpeg"), DEPTH),
+        (message(RGB[:2, :2], "rgb8"), compressed(MILLIMETRES, ".png", "16UC1; compressedDepth png", bytes(12))),
+        (message(RGB[:2, :2], "rgb8"), compressed(MILLIMETRES, ".png", "16UC1; png compressed ")),
+    ],
+)
+def test_an_image_of_more_pixels_than_allowed_is_refused_before_it_is_decoded(rgb: object, depth: object) -> None:
+    with pytest.raises(FrameError, match=r"8x6 pixels: at most 47 are taken \(the node's parameter max_pixels\)"):
+        frame_from_messages(rgb, depth, max_pixels=47)
+
+
+@pytest.mark.parametrize("extension", [".bmp", ".webp"])
+def test_compressed_images_are_png_or_jpeg_whose_size_is_known_before_they_are_decoded(extension: str) -> None:
+    with pytest.raises(FrameError, match="expected a whole JPEG or PNG image"):
+        frame_from_messages(compressed(RGB, extension, "png"), DEPTH)

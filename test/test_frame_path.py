@@ -100,6 +100,7 @@ class Bench:
         ]
         self.settings = SimpleNamespace(
             max_age=0.0,
+            max_pixels=1 << 24,
             min_confidence=0.0,
             overlay_alpha=0.5,
             slop=0.02,
@@ -134,7 +135,13 @@ def compressed(data: bytes, form: str) -> CompressedImage:
         ),
         (compressed(HUGE_PNG, "bgr8; png compressed bgr8"), GOOD_DEPTH, "refused", "65536x32768 pixels: at most"),
         (compressed(PNG[: len(PNG) // 2], "png"), GOOD_DEPTH, "refused", "cannot be decoded"),
-        (Image(encoding="rgb8", width=2**32 - 1, height=2**32 - 1, step=2**32 - 1), GOOD_DEPTH, "refused", "0 bytes"),
+        (
+            Image(encoding="rgb8", width=2**32 - 1, height=2**32 - 1),
+            GOOD_DEPTH,
+            "refused",
+            "x4294967295 pixels",
+        ),
+        (Image(encoding="rgb8", width=8, height=6, step=24), GOOD_DEPTH, "refused", "0 bytes"),
     ],
 )
 def test_what_cannot_become_a_frame_is_refused_by_name_and_the_next_is_served(

@@ -68,17 +68,19 @@ def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
     return millimetres.astype("<u2").view(np.uint8).reshape(*depth.shape, 2)
 
 
-def decode_compressed_depth(data: NDArray[np.uint8], transport_format: str) -> NDArray[np.float32]:
+def decode_compressed_depth(
+    data: NDArray[np.uint8], transport_format: str, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.float32]:
     """Decode the payload of a compressed depth message to float32 metres, NaN where unknown.
 
     data: (n,) uint8: the 12-byte header of compressed_depth_image_transport and a PNG or RVL image; or a PNG image of
     16 bit alone, which the transport `compressed` makes of depth. transport_format: the message's `format`, e.g.
     "16UC1; compressedDepth png" or "16UC1; png compressed ".
-    Raises FrameError for another format and for damaged data.
+    Raises FrameError for another format, for damaged data and for more pixels than `max_pixels`.
     """
     encoding = transport_format.split(";")[0].strip()
     if "compressedDepth" not in transport_format and encoding != "32FC1" and _is_png(data):
-        return metres_from_millimetres(_decode_png(data))
+        return metres_from_millimetres(_decode_png(data, max_pixels))
     if "compressedDepth" not in transport_format or encoding not in ("16UC1", "mono16", "32FC1"):
         raise FrameError(
             f"compressed depth has format '{transport_format}': expected '16UC1; compressedDepth', "
@@ -88,7 +90,7 @@ def decode_compressed_depth(data: NDArray[np.uint8], transport_format: str) -> N
         raise FrameError(f"compressed depth holds {data.size} bytes: too few for its header and an image")
     _, quant_a, quant_b = _HEADER.unpack_from(data.data)
     payload = data[_HEADER.size :]
-    raw = _decode_png(payload) if _is_png(payload) else decode_rvl(payload)
+    raw = _decode_png(payload, max_pixels) if _is_png(payload) else decode_rvl(payload, max_pixels)
     if encoding != "32FC1":
         return metres_from_millimetres(raw)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -99,8 +101,8 @@ def _is_png(data: NDArray[np.uint8]) -> bool:
     return data[: len(_PNG_MAGIC)].tobytes() == _PNG_MAGIC
 
 
-def _decode_png(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    image = decode_image(payload, cv2.IMREAD_UNCHANGED)
+def _decode_png(payload: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uint16]:
+    image = decode_image(payload, cv2.IMREAD_UNCHANGED, max_pixels)
     if image is None:
         raise FrameError("compressed depth holds a damaged PNG image")
     if image.dtype != np.uint16 or image.ndim != 2:
@@ -108,7 +110,7 @@ def _decode_png(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return image  # type: ignore[return-value]
 
 
-def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
+def decode_rvl(payload: NDArray[np.uint8], max_pixels: int = MAX_PIXELS) -> NDArray[np.uint16]:
     """Decode an RVL image (Wilson 2017, "Fast Lossless Depth Image Compression") to (H, W) uint16.
 
     payload: (n,) uint8: columns and rows as int32, then 32-bit words of eight nibbles each, highest first. A number
@@ -118,8 +120,11 @@ def decode_rvl(payload: NDArray[np.uint8]) -> NDArray[np.uint16]:
     if payload.size < _RVL_SIZE.size:
         raise FrameError("compressed depth holds neither a PNG nor an RVL image")
     columns, rows = _RVL_SIZE.unpack_from(payload.data)
-    if columns <= 0 or rows <= 0 or columns * rows > MAX_PIXELS:
-        raise FrameError(f"compressed depth holds neither a PNG nor an RVL image (its size reads {columns}x{rows})")
+    if columns <= 0 or rows <= 0 or columns * rows > max_pixels:
+        raise FrameError(
+            f"compressed depth holds neither a PNG nor an RVL image of at most {max_pixels} pixels (its size reads "
+            f"{columns}x{rows})"
+        )
     numbers = _rvl_numbers(payload[_RVL_SIZE.size :])
     is_value = np.zeros(numbers.size, dtype=bool)
     filled = np.zeros(columns * rows, dtype=bool)

@@ -14,9 +14,10 @@ from asymformer_ros.errors import AsymformerError, FrameError
 from asymformer_ros.files import write_atomically
 
 MAX_PIXELS = 1 << 26
-"""Of an image that is decoded: 8192x8192, more than any camera has."""
+"""Of an image that is decoded where no limit is given: 8192x8192, more than any camera has."""
 
 _PNG_MAGIC, _PNG_SIZE, _PNG_SIZE_AT = b"\x89PNG\r\n\x1a\n", struct.Struct(">II"), 16
+_PNG_CHUNK = struct.Struct(">I4s")  # length and kind; then the data and four bytes of check sum
 _JPEG_SIZE, _JPEG_SCAN = struct.Struct(">HH"), 0xDA
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -60,30 +61,47 @@ def write_png(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None
         raise AsymformerError(f"cannot write '{path}': {error.strerror}") from error
 
 
-def decode_image(data: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
-    """What cv2.imdecode makes of the (n,) bytes of an image file; None where they are damaged, cut or no image.
+def decode_image(data: NDArray[np.uint8], flags: int, max_pixels: int = MAX_PIXELS) -> NDArray[Any] | None:
+    """What cv2.imdecode makes of the (n,) bytes of a PNG or JPEG file; None where they are damaged, cut or none.
 
     Some versions of OpenCV answer with grey where a JPEG is cut; here a file without its end is no image. Raises
-    FrameError where the file claims more than MAX_PIXELS: that many would be allocated before anything is decoded.
+    FrameError where the file claims more pixels: that many would be allocated before anything is decoded.
     """
-    raw = data.tobytes()
-    width, height, whole = _claims(raw)
-    if not raw or not whole:
+    width, height, whole = _claims(data.tobytes())
+    if not whole:
         return None
-    if width * height > MAX_PIXELS:
-        raise FrameError(f"an image file claims {width}x{height} pixels: at most {MAX_PIXELS} are decoded")
+    check_size(width, height, max_pixels)
     try:
         return cv2.imdecode(data, flags)
     except cv2.error:
         return None
 
 
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise FrameError for an image of more than `max_pixels`."""
+    if width * height > max_pixels:
+        raise FrameError(
+            f"an image of {width}x{height} pixels: at most {max_pixels} are taken (the node's parameter max_pixels)"
+        )
+
+
 def _claims(raw: bytes) -> tuple[int, int, bool]:
-    """Width, height and whether the end is there, as a PNG or JPEG file says; (0, 0, True) for another."""
+    """Width, height and whether the end is there, as a PNG or JPEG file says; (0, 0, False) for another."""
     if raw.startswith(_PNG_MAGIC):
-        width, height = _PNG_SIZE.unpack_from(raw.ljust(_PNG_SIZE_AT + _PNG_SIZE.size, b"\0"), _PNG_SIZE_AT)
-        return width, height, b"IEND" in raw
-    return _jpeg_claims(raw) if raw.startswith(b"\xff\xd8") else (0, 0, True)
+        return _png_claims(raw)
+    return _jpeg_claims(raw) if raw.startswith(b"\xff\xd8") else (0, 0, False)
+
+
+def _png_claims(raw: bytes) -> tuple[int, int, bool]:
+    """The same of a PNG: its size, then chunk by chunk to its end. OpenCV allocates what a chunk's length says."""
+    width, height = _PNG_SIZE.unpack_from(raw.ljust(_PNG_SIZE_AT + _PNG_SIZE.size, b"\0"), _PNG_SIZE_AT)
+    at = len(_PNG_MAGIC)
+    while at + 12 <= len(raw):
+        length, kind = _PNG_CHUNK.unpack_from(raw, at)
+        at += 12 + length
+        if kind == b"IEND":
+            return width, height, at <= len(raw)
+    return width, height, False
 
 
 def _jpeg_claims(raw: bytes) -> tuple[int, int, bool]:
@@ -107,5 +125,5 @@ def _read(path: Path, flags: int) -> NDArray[Any]:
         raise FrameError(f"'{path}' cannot be read: {error.strerror}") from error
     image = decode_image(data, flags)
     if image is None:
-        raise FrameError(f"'{path}' is not a readable image: it is damaged or another format than its name says")
+        raise FrameError(f"'{path}' is not a readable image: it is damaged, or neither PNG nor JPEG")
     return image

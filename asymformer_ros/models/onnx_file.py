@@ -136,7 +136,11 @@ def _foreign(
 
 
 def _tensor(value: Any) -> Tensor:
-    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+    elem_type = value.type.tensor_type.elem_type
+    try:
+        kind = onnx.helper.tensor_dtype_to_np_dtype(elem_type).name
+    except KeyError:  # a sequence, or a type of a later ONNX
+        kind = f"of type {elem_type}"
     return kind, tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from asymformer_ros.errors import DependencyError, FrameError
 from asymformer_ros.frames.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
-from asymformer_ros.frames.images import decode_image
+from asymformer_ros.frames.images import MAX_PIXELS, check_size, decode_image
 from asymformer_ros.frames.resize import resize_nearest
 from asymformer_ros.optional import importing
 
@@ -38,14 +38,19 @@ _BAYER_MINIMUM = 3  # pixels
 _MAX_ASPECT_DIFFERENCE = 0.01
 
 
-def frame_from_messages(rgb: Image | CompressedImage, depth: Image | CompressedImage) -> RgbdFrame:
+def frame_from_messages(
+    rgb: Image | CompressedImage, depth: Image | CompressedImage, max_pixels: int = MAX_PIXELS
+) -> RgbdFrame:
     """Convert a synchronised pair. Uncompressed rgb8 is a view on the message's own data.
 
     Depth of another size but the same aspect ratio is brought to the colour image's size (nearest). Raises
-    FrameError for an encoding, layout or size that cannot be segmented, naming it.
+    FrameError for an encoding, layout or size that cannot be segmented, and for more pixels, naming it.
     """
-    colour = _compressed_rgb(rgb) if isinstance(rgb, CompressedImage) else _rgb(rgb)
-    metres = _compressed_depth(depth) if isinstance(depth, CompressedImage) else _depth(depth)
+    for message in (rgb, depth):
+        if isinstance(message, Image):
+            check_size(message.width, message.height, max_pixels)
+    colour = _compressed_rgb(rgb, max_pixels) if isinstance(rgb, CompressedImage) else _rgb(rgb)
+    metres = _compressed_depth(depth, max_pixels) if isinstance(depth, CompressedImage) else _depth(depth)
     if colour.shape[:2] != metres.shape:
         metres = _depth_at_colour_size(metres, colour.shape[1], colour.shape[0])
     return RgbdFrame(colour, metres)
@@ -103,7 +108,7 @@ def _demosaiced(mosaic: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
     return cv2.cvtColor(mosaic, _BAYER[encoding])  # type: ignore[return-value]
 
 
-def _compressed_rgb(message: CompressedImage) -> NDArray[np.uint8]:
+def _compressed_rgb(message: CompressedImage, max_pixels: int) -> NDArray[np.uint8]:
     """Decode an image whose format is a name alone ("jpeg"), or image_transport's "ENCODING; png compressed ORDER"."""
     encoding, _, compression = message.format.partition(";")
     if encoding.strip() in _DEPTH_TYPES:
@@ -112,7 +117,7 @@ def _compressed_rgb(message: CompressedImage) -> NDArray[np.uint8]:
         )
     is_mosaic = encoding.strip() in _BAYER and "compressed bgr" not in compression
     flags = (cv2.IMREAD_GRAYSCALE if is_mosaic else cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
-    image = decode_image(np.frombuffer(message.data, dtype=np.uint8), flags)
+    image = decode_image(np.frombuffer(message.data, dtype=np.uint8), flags, max_pixels)
     if image is None:
         raise FrameError(
             f"compressed colour image of format '{message.format}' and {len(message.data)} bytes cannot be decoded: "
@@ -135,8 +140,8 @@ def _depth(message: Image) -> NDArray[np.float32]:
     return metres_from_float(pixels) if kind == "f4" else metres_from_millimetres(pixels)
 
 
-def _compressed_depth(message: CompressedImage) -> NDArray[np.float32]:
-    return decode_compressed_depth(np.frombuffer(message.data, dtype=np.uint8), message.format)
+def _compressed_depth(message: CompressedImage, max_pixels: int) -> NDArray[np.float32]:
+    return decode_compressed_depth(np.frombuffer(message.data, dtype=np.uint8), message.format, max_pixels)
 
 
 def _depth_at_colour_size(metres: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:

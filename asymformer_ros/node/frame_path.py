@@ -86,7 +86,7 @@ class FramePath:
         if not camera.outputs.wanted() or self._is_stale(camera, pair, "before"):
             return []
         start = perf_counter()
-        frame = frame_from_messages(pair.rgb, pair.depth)
+        frame = frame_from_messages(pair.rgb, pair.depth, self._settings().max_pixels)
         for kind, explanation in oddities(pair, frame.depth, self._node.get_clock().now().nanoseconds):
             camera.health.doubt(kind, explanation)
         return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]

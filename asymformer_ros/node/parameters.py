@@ -90,6 +90,12 @@ SPECS: dict[str, ParameterSpec] = {
         "What pairs colour with depth: the nearest stamps, or message_filters' ApproximateTimeSynchronizer.",
         choices=SYNCHRONIZERS,
     ),
+    "max_pixels": ParameterSpec(
+        1 << 24,
+        "Images of more pixels than this are refused, compressed ones before they are decoded.",
+        limits=(1, 1 << 26),
+        dynamic=True,
+    ),
     "enabled": ParameterSpec(True, "Whether frames are segmented; false keeps everything loaded.", dynamic=True),
     "overlay_alpha": ParameterSpec(
         0.5, "Weight of the palette in the overlay: 0 shows the camera, 1 the palette.", limits=(0.0, 1.0), dynamic=True
@@ -125,6 +131,7 @@ class Settings:
     slop: float
     pair_timeout: float
     synchronizer: str
+    max_pixels: int
     enabled: bool
     overlay_alpha: float
     min_confidence: float

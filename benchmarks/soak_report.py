@@ -1,0 +1,219 @@
+"""What came of a soak: its figures, as a Markdown table, as JSON and as a plot."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from asymformer_ros.optional import installed
+
+_LAST = 120  # seconds at the end in which a calm frame must have been served
+_MIB = 2**20
+_LONGEST_REASON = 140  # characters
+
+
+@dataclass
+class Soak:
+    """All that was seen."""
+
+    seed: int
+    rate: float
+    model: str
+    minutes: float
+    start_ns: int = 0
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    labelled: list[tuple[int, int]] = field(default_factory=list)  # stamp and monotonic time of arrival, ns
+    samples: list[tuple[float, float, float, int, int]] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    messages: Counter[str] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
+    crashed: bool = False
+    exit_code: int | None = None
+    log: str = ""
+
+    def sample(self, second: float, process: psutil.Process) -> None:
+        """Memory (resident, and unshared), threads and file handles of the node now."""
+        memory = process.memory_full_info()
+        self.samples.append((second, memory.rss / _MIB, memory.uss / _MIB, process.num_threads(), process.num_fds()))
+
+    def told(self, message: str, values: dict[str, str]) -> None:
+        """Take one report of /diagnostics."""
+        self.messages[message.split(";")[0].split(":")[0]] += 1
+        self.values = values
+
+
+def warm_up(soak: Soak) -> float:
+    """Seconds at the beginning that do not count for the slope: ten minutes, a third of a short run."""
+    return min(600.0, soak.minutes * 20)
+
+
+def slope_per_hour(soak: Soak, column: int) -> float:
+    """MiB an hour, by least squares over the samples after the warm-up. column: 1 for resident, 2 for unshared."""
+    samples = np.array([sample for sample in soak.samples if sample[0] >= warm_up(soak)])
+    if len(samples) < 3:
+        return float("nan")
+    return float(np.polyfit(samples[:, 0] / 3600, samples[:, column], 1)[0])
+
+
+def figures(soak: Soak) -> dict[str, Any]:
+    """All figures as JSON values; ages in milliseconds from sending to arrival."""
+    arrived = {}
+    for stamp, at in soak.labelled:
+        arrived.setdefault(stamp, at)
+    good = [one for one in soak.sent if not one["faults"]]
+    rows = {
+        "calm": [one for one in good if one["calm"]],
+        "between faults": [one for one in good if not one["calm"]],
+        "with faults": [one for one in soak.sent if one["faults"]],
+    }
+    faults = Counter(fault for one in soak.sent for fault in one["faults"])
+    served = Counter(fault for one in soak.sent for fault in one["faults"] if one["stamp"] in arrived)
+    return {
+        "minutes": round(soak.samples[-1][0] / 60, 1) if soak.samples else 0.0,
+        "seed": soak.seed,
+        "rate_hz": soak.rate,
+        "model": soak.model,
+        "backend": soak.values.get("backend", ""),
+        "crashes": int(soak.crashed),
+        "exit_code": soak.exit_code,
+        "tracebacks": soak.log.count("Traceback"),
+        "frames": {name: _frames(sent, arrived) for name, sent in rows.items()},
+        "told_by_the_node": {key: value for key, value in soak.values.items() if key.startswith("frames ")},
+        "reasons": _reasons(soak.log),
+        "diagnostics": dict(soak.messages.most_common()),
+        "memory_mib": _memory(soak),
+        "threads": _range(soak, 3),
+        "file_handles": _range(soak, 4),
+        "faults": {name: {"sent": faults[name], "labelled": served[name]} for name in sorted(faults)},
+        "troubles": dict(soak.troubles.most_common()),
+    }
+
+
+def _frames(sent: list[dict[str, Any]], arrived: dict[int, int]) -> dict[str, Any]:
+    ages = [(arrived[one["stamp"]] - one["at"]) * 1e-6 for one in sent if one["stamp"] in arrived]
+    told = [round(float(value), 1) for value in np.percentile(ages, (50, 95, 99))] if ages else [None] * 3
+    return {"sent": len(sent), "labelled": len(ages), "age_ms_p50_p95_p99": told}
+
+
+def _reasons(log: str) -> list[str]:
+    """What the node said of lost frames, each kind once, shortened."""
+    told = re.findall(r"frame (?:refused|stale|failed): [^\n]*", log)
+    return [text.replace(" (said once; /diagnostics counts the rest)", "")[:_LONGEST_REASON] for text in told]
+
+
+def _memory(soak: Soak) -> dict[str, Any]:
+    after = [sample for sample in soak.samples if sample[0] >= warm_up(soak)]
+    if not after:
+        return {}
+    return {
+        "after_warm_up": round(after[0][1], 1),
+        "end": round(after[-1][1], 1),
+        "highest": round(max(sample[1] for sample in soak.samples), 1),
+        "slope_per_hour": round(slope_per_hour(soak, 1), 2),
+        "slope_per_hour_unshared": round(slope_per_hour(soak, 2), 2),
+    }
+
+
+def _range(soak: Soak, column: int) -> dict[str, int]:
+    values = [int(sample[column]) for sample in soak.samples if sample[0] >= warm_up(soak)]
+    return {"after_warm_up": values[0], "end": values[-1], "highest": max(values)} if values else {}
+
+
+def problems(soak: Soak) -> list[str]:
+    """What makes the run a failure."""
+    wrong = []
+    if soak.crashed:
+        wrong.append(f"the node ended with {soak.exit_code}")
+    if "Traceback" in soak.log:
+        wrong.append("the node's log has a traceback")
+    newest = max((at for _, at in soak.labelled), default=0)
+    if soak.samples and newest < soak.start_ns + (soak.samples[-1][0] - _LAST) * 1e9:
+        wrong.append(f"no labels in the last {_LAST} s")
+    return wrong
+
+
+def write_report(soak: Soak, folder: Path) -> str:
+    """Write soak.json, soak.md and soak.png; returns the Markdown."""
+    told = figures(soak)
+    text = markdown(told)
+    (folder / "soak.json").write_text(json.dumps(told, indent=2) + "\n")
+    (folder / "soak.md").write_text(text)
+    if installed("matplotlib"):
+        plot(soak, folder / "soak.png")
+    return text
+
+
+def markdown(told: dict[str, Any]) -> str:
+    """The figures as tables."""
+    lines = [
+        f"Soak of {told['minutes']:.0f} minutes, seed {told['seed']}: model `{told['model']}` on {told['backend']}, "
+        f"camera at {told['rate_hz']:g} Hz, a minute of calm and a minute of faults by turns.",
+        "",
+        "| frames | sent | labelled | age p50 / p95 / p99 (ms) |",
+        "|---|---|---|---|",
+    ]
+    for name, row in told["frames"].items():
+        ages = " / ".join(str(value) for value in row["age_ms_p50_p95_p99"])
+        lines.append(f"| {name} | {row['sent']} | {row['labelled']} | {ages} |")
+    memory = told["memory_mib"]
+    rows = {
+        "crashes": told["crashes"],
+        "tracebacks": told["tracebacks"],
+        "exit code": told["exit_code"],
+        **told["told_by_the_node"],
+        "memory after warm-up, at the end, highest (MiB)": _joined(memory, "after_warm_up", "end", "highest"),
+        "memory slope after warm-up (MiB per hour), resident / unshared": _joined(
+            memory, "slope_per_hour", "slope_per_hour_unshared"
+        ),
+        "threads after warm-up, at the end, highest": _joined(told["threads"], *told["threads"]),
+        "file handles after warm-up, at the end, highest": _joined(told["file_handles"], *told["file_handles"]),
+    }
+    lines += ["", "| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    lines += ["", "| fault | frames with it | of them labelled |", "|---|---|---|"]
+    lines += [f"| {name} | {row['sent']} | {row['labelled']} |" for name, row in told["faults"].items()]
+    lines += ["", "| trouble | times |", "|---|---|", *(f"| {name} | {n} |" for name, n in told["troubles"].items())]
+    lines += ["", "| reason that the node told |", "|---|", *(f"| {reason} |" for reason in told["reasons"])]
+    lines += ["", "| /diagnostics said | seconds |", "|---|---|"]
+    lines += [f"| {text} | {n} |" for text, n in told["diagnostics"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _joined(values: dict[str, Any], *names: str) -> str:
+    return " / ".join(str(values.get(name, "")) for name in names)
+
+
+def plot(soak: Soak, path: Path) -> None:
+    """Memory and ages over the run."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    samples = np.array(soak.samples)
+    figure, (upper, lower) = pyplot.subplots(2, 1, sharex=True, figsize=(9, 6))
+    upper.plot(samples[:, 0] / 60, samples[:, 1], label="resident")
+    upper.plot(samples[:, 0] / 60, samples[:, 2], label="unshared")
+    upper.set_ylabel("memory of the node (MiB)")
+    upper.set_ylim(bottom=0)
+    upper.legend()
+    when = {one["stamp"]: one for one in soak.sent if not one["faults"]}
+    for calm, name in ((True, "calm"), (False, "between faults")):
+        ages = [
+            ((at - soak.start_ns) / 60e9, (at - when[stamp]["at"]) * 1e-6)
+            for stamp, at in soak.labelled
+            if stamp in when and when[stamp]["calm"] == calm
+        ]
+        lower.plot(*zip(*ages, strict=True), ".", markersize=2, label=name) if ages else None
+    lower.set_ylabel("age of labels (ms)")
+    lower.set_yscale("log")
+    lower.set_xlabel("minutes")
+    lower.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
