@@ -72,13 +72,11 @@ def checkpoint() -> tuple[Reader, list[bytes]]:
     import torch
     from safetensors.torch import save
 
-    from asymformer_ros.network.checkpoint import load_checkpoint, read_state
+    from asymformer_ros.models.bundle import ModelBundle
 
     def read_file(path: Path) -> None:
         with _refusals():
-            load_checkpoint(path)
-        with _refusals():
-            read_state(path)
+            ModelBundle.of_checkpoint(path)
 
     state = {"pred.0.weight": torch.zeros(3, 2), "module.down.bias": torch.ones(2, dtype=torch.float16)}
     saved = []
@@ -92,20 +90,19 @@ def checkpoint() -> tuple[Reader, list[bytes]]:
 def bundle() -> tuple[Reader, list[bytes]]:
     """Model bundles: safetensors with a configuration and a card."""
     import torch
+    from safetensors import safe_open
     from safetensors.torch import save
 
-    from asymformer_ros.models.bundle import FORMAT, VERSION, ModelBundle
-    from asymformer_ros.network.asymformer import AsymFormerConfig
-    from asymformer_ros.network.checkpoint import CONFIG_KEY, config_to_json
+    import asymformer_ros.models
+    from asymformer_ros.models.bundle import ModelBundle
 
     def read_file(path: Path) -> None:
         with _refusals():
             ModelBundle.load(path)
 
-    metadata = {
-        "format": FORMAT, "version": VERSION,
-        CONFIG_KEY: config_to_json(AsymFormerConfig(2)), "card": json.dumps(_card()),
-    }  # fmt: skip
+    demo = Path(asymformer_ros.models.__file__).parent / "weights/demo.safetensors"
+    with safe_open(demo, "pt") as file:
+        metadata = {**file.metadata(), "card": json.dumps(_card())}
     return _from_file(read_file, ".safetensors"), [save({"x": torch.zeros(2)}, metadata), save({}, metadata)]
 
 
