@@ -9,6 +9,7 @@
 before it is used.
 """
 
+import os
 import pkgutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ _HOMES = {
     "Segmenter": "inference.segmenter",
     "load": "inference.segmenter",
 }
+
+# Read by OpenMP when PyTorch loads it: threads that spin take the cores from each other as soon as anything else needs
+# one.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The generated asymformer_ros.msg lies in the installed package: a source tree in front of it must not hide it.
 __path__ = pkgutil.extend_path(__path__, __name__)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "asymformer_ros"
 LAYERS = (
-    {"errors", "files", "memory", "signals"},
+    {"cpus", "errors", "files", "memory", "signals"},
     {"findings", "optional"},
     {"frames", "onnx_graph"},
     {"network"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +39,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError where something is missing or the folder has another content."""
+    from asymformer_ros.cpus import usable_cpus
     from asymformer_ros.datasets.png import PngWriter
     from asymformer_ros.frames.intrinsics import Intrinsics
     from asymformer_ros.models.labels import label_set
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     plan = RenderPlan(args.frames, test_frames, args.frames_per_room, args.seed)
     height, width = args.size
     intrinsics = Intrinsics.typical(width, height)
-    workers = args.workers or len(os.sched_getaffinity(0))
+    workers = args.workers or usable_cpus()
     catalog = Catalog.open(args.furniture) if args.furniture else None
     bar = progress_bar()
     with PngWriter(args.folder, intrinsics, label_set("nyuv2_40"), _source(args, plan)) as writer:

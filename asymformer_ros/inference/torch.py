@@ -7,6 +7,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.cpus import usable_cpus
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
@@ -105,9 +106,13 @@ class TorchBackend:
 
 
 def choose_device(device: str) -> torch.device:
-    """Turn one of DEVICES into a device that is there. Raises BackendError for CUDA where it is not."""
+    """Turn one of DEVICES into a device that is there; a CPU with as many threads as this process has CPUs.
+
+    Raises BackendError for CUDA where it is not.
+    """
     if device not in DEVICES:
         raise ConfigurationError(f"device is '{device}': expected one of {', '.join(DEVICES)}")
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
     if device == "cpu":
         return torch.device("cpu")
     reason = why_no_cuda()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
+from asymformer_ros.cpus import usable_cpus
 from asymformer_ros.errors import BackendError
 from asymformer_ros.optional import importing
 
@@ -26,7 +26,7 @@ class GraphSession:
         Raises BackendError where ONNX Runtime cannot load the graph.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = usable_cpus()
         options.log_severity_level = 3  # errors: they are raised, too
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leaves the cores alone
         if not optimized:
