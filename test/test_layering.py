@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "asymformer_ros"
 LAYERS = (
-    {"cpus", "errors", "files", "memory", "signals"},
+    {"errors", "files", "limits", "signals"},
     {"findings", "optional"},
     {"frames", "onnx_graph"},
     {"network"},
@@ -90,7 +90,7 @@ def test_the_house_stays_small_and_has_no_circle() -> None:
     rooms = house()
     TopologicalSorter(rooms).prepare()  # raises CycleError, which names the circle
     assert len(rooms) <= 22, sorted(rooms)
-    assert sum(map(len, rooms.values())) <= 92
+    assert sum(map(len, rooms.values())) <= 95
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))

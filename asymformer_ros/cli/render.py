@@ -39,9 +39,9 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError where something is missing or the folder has another content."""
-    from asymformer_ros.cpus import usable_cpus
     from asymformer_ros.datasets.png import PngWriter
     from asymformer_ros.frames.intrinsics import Intrinsics
+    from asymformer_ros.limits import usable_cpus
     from asymformer_ros.models.labels import label_set
     from asymformer_ros.simulation.catalog import Catalog
     from asymformer_ros.simulation.data_set import RenderPlan, render_frames

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.options import Subparsers, describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.inference.backend import DEVICES
-from asymformer_ros.memory import available_memory
+from asymformer_ros.limits import available_memory
 from asymformer_ros.models.card import INPUT_SIZES
 from asymformer_ros.optional import require
 

@@ -7,11 +7,11 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.cpus import usable_cpus
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
+from asymformer_ros.limits import usable_cpus
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.optional import importing
 

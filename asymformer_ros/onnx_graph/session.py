@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from asymformer_ros.cpus import usable_cpus
 from asymformer_ros.errors import BackendError
+from asymformer_ros.limits import usable_cpus
 from asymformer_ros.optional import importing
 
 with importing("onnxruntime", "the onnxruntime backend"):

@@ -1,4 +1,4 @@
-"""How much memory there is for programs."""
+"""How much memory and how many CPUs this process may use."""
 
 from __future__ import annotations
 
@@ -30,16 +30,9 @@ def _of_computer(root: Path) -> int:
 
 def _of_groups(root: Path) -> Iterator[int]:
     """Of each group that this process is in and that has a limit, from the innermost to the outermost."""
-    try:
-        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
-    except OSError:
-        return
-    for _, controller, path in groups:
-        if controller not in _GROUP_FILES:
-            continue
-        base, *names = _GROUP_FILES[controller]
-        inside = PurePosixPath(path.lstrip("/"))
-        for group in (inside, *inside.parents):  # in a container, not all of them can be seen
+    for controllers, group in _groups(root):
+        for controller in {*controllers} & {*_GROUP_FILES}:
+            base, *names = _GROUP_FILES[controller]
             yield from _left(root / base / group, *names)
 
 
@@ -49,6 +42,43 @@ def _left(group: Path, limit: str, usage: str, reclaimable: str) -> Iterator[int
         yield max(0, int((group / limit).read_text()) - used)
     except (OSError, ValueError):  # no such group, or "max": it has no limit
         return
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """CPUs that this process may run on, at most what its control groups' quota comes to; at least 1."""
+    return max(1, min([len(os.sched_getaffinity(0)), *(round(quota) for quota in _quotas(root))]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """In CPUs, of each group that has one."""
+    for controllers, group in _groups(root):
+        if "" in controllers:
+            files = [root / "sys/fs/cgroup" / group / "cpu.max"]
+        elif "cpu" in controllers:
+            files = [root / "sys/fs/cgroup/cpu" / group / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
+        else:
+            continue
+        try:
+            quota, period = " ".join(file.read_text() for file in files).split()
+            if quota not in ("max", "-1"):
+                yield int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+
+
+def _groups(root: Path) -> Iterator[tuple[list[str], PurePosixPath]]:
+    """Controllers ("" for version 2) and path of the groups that this process is in, each with all that are above it.
+
+    In a container, not all of them can be seen.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        inside = PurePosixPath(path.lstrip("/"))
+        yield from ((controllers.split(","), group) for group in (inside, *inside.parents))
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -1,15 +1,17 @@
-"""Memory that programs can have: of the computer, and of the control groups that bound a container."""
+"""Memory and CPUs that this process may use: of the computer, and of the control groups that bound a container."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from asymformer_ros.memory import available_memory
+from asymformer_ros.limits import available_memory, usable_cpus
 
 MEMINFO = "MemTotal:       7990000 kB\nMemFree:         900 kB\nMemAvailable:    4194304 kB\nHugePages_Total:       0\n"
 GIB = 1 << 30
+ALLOWED = len(os.sched_getaffinity(0))
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -69,3 +71,23 @@ def test_more_in_use_than_allowed_is_nothing_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("meminfo", ["", "MemTotal: many kB\n", "MemTotal: 7990000 kB\n"])
 def test_a_system_that_does_not_say_has_half_of_its_memory(tmp_path: Path, meminfo: str) -> None:
     assert available_memory(write(tmp_path, {"proc/meminfo": meminfo})) > 1 << 24
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "max 100000\n"}, ALLOWED),
+        ("0::/\n", {"cpu.max": "100000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "20000 100000\n"}, 1),
+        ("0::/system.slice/node.service\n", {"system.slice/cpu.max": "100000 100000\n"}, 1),
+        ("0::/gone\n", {}, ALLOWED),
+        ("4:cpu,cpuacct:/a\n0::/\n", {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, 1),
+        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, ALLOWED),
+        ("0::/\n", {"cpu.max": "rubbish\n"}, ALLOWED),
+        (None, {}, ALLOWED),
+    ],
+)
+def test_a_cpu_quota_counts(tmp_path: Path, cgroup: str | None, files: dict[str, str], expected: int) -> None:
+    groups = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    own = {} if cgroup is None else {"proc/self/cgroup": cgroup}
+    assert usable_cpus(write(tmp_path, {**own, **groups})) == expected
