@@ -9,7 +9,7 @@ import numpy as np
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from ros_harness import Peer, RosProcess, header, stamps, wait_until
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.conversions import image_message
@@ -21,6 +21,7 @@ OUTPUTS = {
     "confidence": Image,
     "summary": SegmentationSummary,
     "camera_info": CameraInfo,
+    "points": PointCloud2,
 }
 RAMP = np.linspace(0, 255, 180 * 320 * 3).reshape(180, 320, 3).astype(np.uint8)
 MILLIMETRES = np.tile(np.linspace(500, 4000, 320).astype(np.uint16), (180, 1))
@@ -37,6 +38,7 @@ class Session:
         self.info = peer.advertise(CameraInfo, f"{prefix}/rgb/camera_info")
         self.received: dict[str, list[Any]] = {}
         self.prefix = prefix
+        self.calibrated = True
 
     def listen(self, *names: str) -> Session:
         for name in names or OUTPUTS:
@@ -55,10 +57,11 @@ class Session:
         return self
 
     def send(self, rgb: np.ndarray = RAMP, encoding: str = "rgb8", stamp_ns: int | None = None) -> int:
-        """Publish one pair and its calibration; returns its stamp."""
+        """Publish one pair, and its calibration where it is `calibrated`; returns its stamp."""
         stamp_ns = self.peer.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
         sent = header(stamp_ns)
-        self.info.publish(CameraInfo(header=sent, height=rgb.shape[0], width=rgb.shape[1], k=[5.0] * 9))
+        if self.calibrated:
+            self.info.publish(CameraInfo(header=sent, height=rgb.shape[0], width=rgb.shape[1], k=[5.0] * 9))
         self.rgb.publish(image_message(rgb, encoding, sent))
         self.depth.publish(image_message(MILLIMETRES, "16UC1", sent))
         return stamp_ns

@@ -82,6 +82,9 @@ class Outputs:
     def wants_confidence(self) -> bool:
         return True
 
+    def wants_points(self) -> bool:
+        return True
+
     def publish(self, *served: Any) -> None:
         error, self.error = self.error, None
         if error is not None:

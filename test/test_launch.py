@@ -64,15 +64,12 @@ def test_the_fast_dds_profile_has_shared_memory_for_images_and_udp() -> None:
     assert used == {transport.findtext("f:transport_id", namespaces=space) for transport in transports.values()}
 
 
-def test_the_rviz_view_shows_camera_overlay_and_labels_best_effort() -> None:
+def test_the_rviz_view_shows_camera_overlay_labels_and_points_best_effort() -> None:
     manager = yaml.safe_load((ROOT / "rviz" / "segment.rviz").read_text())["Visualization Manager"]
-    images = {
-        display["Topic"]["Value"]: display["Topic"]["Reliability Policy"]
-        for display in manager["Displays"]
-        if display["Class"] == "rviz_default_plugins/Image"
-    }
-    assert set(images) == {"/rgb/image", "/segmentation/overlay", "/segmentation/color"}
-    assert set(images.values()) == {"Best Effort"}
+    shown = {display["Topic"]["Value"]: display["Class"].split("/")[1] for display in manager["Displays"]}
+    images = dict.fromkeys(("/rgb/image", "/segmentation/overlay", "/segmentation/color"), "Image")
+    assert shown == {**images, "/segmentation/points": "PointCloud2"}
+    assert {display["Topic"]["Reliability Policy"] for display in manager["Displays"]} == {"Best Effort"}
 
 
 def visit(**given: str) -> list[Any]:
@@ -333,7 +330,8 @@ def test_rviz_follows_the_camera_and_the_namespace(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(packages, "get_package_prefix", lambda name: "/somewhere")
     renamed = nodes(rviz="true", camera="realsense", namespace="/robot/")["rviz2"].remaps
     assert renamed["/rgb/image"] == CAMERAS["realsense"]["rgb"]
-    assert renamed["/segmentation/overlay"] == "/robot/segmentation/overlay"
+    for name in ("overlay", "color", "points"):
+        assert renamed[f"/segmentation/{name}"] == f"/robot/segmentation/{name}"
 
 
 @needs_launch

@@ -11,18 +11,20 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from asymformer_ros.errors import AsymformerError
 from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.inference.last_resort import GpuLostError
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.conversions import frame_from_messages, image_size
-from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.outputs import Result
 from asymformer_ros.node.parameters import Settings
 from asymformer_ros.node.plausibility import oddities
+from asymformer_ros.node.points import intrinsics_of, is_for
 from asymformer_ros.node.synchronizer import stamp_ns
 
 
@@ -103,10 +105,12 @@ class FramePath:
         if self._is_stale(camera, request.pair, "after"):
             return
         age_ms = self._age(header) * 1e3
-        info = _matching(request.pair.camera_info, request.frame, camera.health)
+        info, intrinsics = _calibration(request)
         start = perf_counter()
         backend = self._segmenter.backend
-        result = Result(header, segmentation, info, backend.name, progress_of(backend), request.convert_ms, age_ms)
+        result = Result(
+            header, segmentation, info, intrinsics, backend.name, progress_of(backend), request.convert_ms, age_ms
+        )
         camera.outputs.publish(result, self._settings().overlay_alpha)
         times = segmentation.times
         camera.health.served(
@@ -132,13 +136,20 @@ class FramePath:
         return True
 
 
-def _matching(info: CameraInfo | None, frame: RgbdFrame, health: Health) -> CameraInfo | None:
-    """The calibration, where it is for images of this size."""
-    if info is None or frame.size in ((info.height, info.width), image_size(info)):
-        return info
-    width, height = image_size(info)[::-1]
-    health.note(
-        f"camera info is for {width}x{height} but the colour image is {frame.size[1]}x{frame.size[0]}: "
-        "segmentation/camera_info is not published"
-    )
-    return None
+def _calibration(request: Request) -> tuple[CameraInfo | None, Intrinsics | None]:
+    """The pair's calibration where it is for images of this size, and its intrinsics where the points need them."""
+    camera, info, size = request.camera, request.pair.camera_info, request.frame.size
+    if info is not None and not is_for(info, size):
+        height, width = image_size(info)
+        camera.health.note(
+            f"camera info is for {width}x{height} but the colour image is {size[1]}x{size[0]}: "
+            "segmentation/camera_info and segmentation/points are not published"
+        )
+        return None, None
+    if not camera.outputs.wants_points():
+        return info, None
+    try:
+        return info, intrinsics_of(info, size)
+    except AsymformerError as error:
+        camera.health.doubt("calibration", f"segmentation/points is not published: {error}")
+        return info, None

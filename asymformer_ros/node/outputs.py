@@ -8,16 +8,18 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import DependencyError
+from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.overlay import blend
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.inputs import QOS_POLICIES
+from asymformer_ros.node.points import CloudWriter
 from asymformer_ros.optional import importing
 
 try:
@@ -33,11 +35,12 @@ _IMAGES = ("labels", "color", "overlay", "confidence")
 
 @dataclass(frozen=True)
 class Result:
-    """One segmented frame and what its summary tells beside it."""
+    """One segmented frame, its calibration where that is known and asked for, and what its summary tells beside it."""
 
     header: Header
     segmentation: Segmentation
     camera_info: CameraInfo | None
+    intrinsics: Intrinsics | None
     backend: str
     engine: str
     convert_ms: float
@@ -53,6 +56,8 @@ class Outputs:
         self._images = {name: self._publisher(Image, name) for name in _IMAGES}
         self._summary = self._publisher(SegmentationSummary, "summary")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
+        self._points = self._publisher(PointCloud2, "points")
+        self._cloud = CloudWriter()
         self._label_info = (
             None if LabelInfo is None else node.create_publisher(LabelInfo, self._prefix + "label_info", _LATCHED)
         )
@@ -67,17 +72,21 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take every topic down."""
-        for publisher in (*self._images.values(), self._summary, self._camera_info, self._label_info):
+        for publisher in (*self._made_of_frames(), self._label_info):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 
     def wanted(self) -> bool:
         """Whether anyone subscribes to anything that a frame makes."""
-        return any(_wanted(publisher) for publisher in (*self._images.values(), self._summary, self._camera_info))
+        return any(_wanted(publisher) for publisher in self._made_of_frames())
 
     def wants_confidence(self) -> bool:
         """Whether anyone subscribes to something that needs the confidence map."""
-        return _wanted(self._images["confidence"]) or _wanted(self._summary)
+        return any(_wanted(publisher) for publisher in (self._images["confidence"], self._summary, self._points))
+
+    def wants_points(self) -> bool:
+        """Whether anyone subscribes to the points, which need the camera's intrinsics."""
+        return _wanted(self._points)
 
     def publish_label_info(self, threshold: float) -> None:
         """Publish the class names, latched, where vision_msgs has LabelInfo."""
@@ -106,6 +115,11 @@ class Outputs:
             self._camera_info.publish(_restamped(result.camera_info, header))
         if segmentation.confidence is not None and _wanted(self._summary):
             self._summary.publish(self._summarize(result))
+        if segmentation.confidence is not None and result.intrinsics is not None and _wanted(self._points):
+            self._points.publish(self._cloud.message(header, segmentation, result.intrinsics))
+
+    def _made_of_frames(self) -> tuple[Publisher, ...]:
+        return (*self._images.values(), self._summary, self._camera_info, self._points)
 
     def _summarize(self, result: Result) -> SegmentationSummary:
         times = result.segmentation.times
