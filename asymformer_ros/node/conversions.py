@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import sys
 from typing import Any
 
@@ -67,9 +66,8 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     message.is_bigendian = int(sys.byteorder == "big")
     message.step = pixels.nbytes // pixels.shape[0]
-    data = array.array("B")  # filled in one copy; array("B", buffer) would go element by element
-    data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
-    message.data = data
+    # One copy; some versions of rclpy make another of what is assigned, and array("B", buffer) goes element by element.
+    message.data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     return message
 
 

@@ -51,11 +51,11 @@ def intrinsics_of(info: CameraInfo | None, size: tuple[int, int]) -> Intrinsics:
 
 
 class CloudWriter:
-    """Writes one cloud after the other into the same memory."""
+    """Writes one cloud after the other into the same message."""
 
     def __init__(self) -> None:
         self._projector: PointProjector | None = None
-        self._data = array.array("B")
+        self._message = PointCloud2(fields=_FIELDS, is_bigendian=False, point_step=POINT.itemsize, is_dense=False)
         self._points: NDArray[np.void] = np.empty((0, 0), POINT)
 
     def message(self, header: Header, segmentation: Segmentation, intrinsics: Intrinsics) -> PointCloud2:
@@ -63,22 +63,13 @@ class CloudWriter:
         assert segmentation.confidence is not None, "asked for where this topic has subscribers"
         if self._projector is None or self._projector.intrinsics != intrinsics:
             self._projector = PointProjector(intrinsics)
-            self._allocate(intrinsics)
+            self._resize(intrinsics.height, intrinsics.width)
         self._projector.project(segmentation.frame, segmentation.labels, segmentation.confidence, self._points)
-        cloud = PointCloud2(
-            header=header,
-            height=intrinsics.height,
-            width=intrinsics.width,
-            fields=_FIELDS,
-            is_bigendian=False,
-            point_step=POINT.itemsize,
-            row_step=POINT.itemsize * intrinsics.width,
-            is_dense=False,
-        )
-        cloud.data = self._data  # taken as it is, and copied when it is published; the constructor would copy it slowly
-        return cloud
+        self._message.header = header
+        return self._message
 
-    def _allocate(self, intrinsics: Intrinsics) -> None:
-        shape = (intrinsics.height, intrinsics.width)
-        self._data = array.array("B", bytes(shape[0] * shape[1] * POINT.itemsize))
-        self._points = np.frombuffer(self._data, POINT).reshape(shape)
+    def _resize(self, height: int, width: int) -> None:
+        message = self._message
+        message.height, message.width, message.row_step = height, width, width * POINT.itemsize
+        message.data = array.array("B", bytes(height * message.row_step))
+        self._points = np.frombuffer(message.data, POINT).reshape(height, width)  # of the message's own array
