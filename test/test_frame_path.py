@@ -98,7 +98,7 @@ class Bench:
     def __init__(self, cameras: int = 1) -> None:
         self.log, self.backend = Log(), Backend()
         self.cameras: Any = [
-            SimpleNamespace(outputs=Outputs(), health=Health(self.log))  # type: ignore[arg-type]
+            SimpleNamespace(outputs=Outputs(), health=Health(self.log), converted=lambda depth: None)  # type: ignore[arg-type]
             for _ in range(cameras)
         ]
         self.settings = SimpleNamespace(
@@ -277,6 +277,7 @@ class Subscriptions:
 
     def subscriber(self, node: Any, message_type: type, topic: str, **options: Any) -> Any:
         self.filters[topic] = made = SimpleFilter()
+        made.sub = None  # type: ignore[attr-defined]
         return made
 
 

@@ -1,23 +1,30 @@
 """What the node reports of itself."""
 
+from collections.abc import Callable
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS")
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from asymformer_ros.findings import Finding
 from asymformer_ros.node.health import Health
 
 pytestmark = pytest.mark.ros
 
 
 class Log:
-    """Keeps warnings."""
+    """Keeps what is logged."""
 
     def __init__(self) -> None:
-        self.warnings: list[str] = []
+        self.lines: list[tuple[str, str]] = []
 
-    def warning(self, text: str) -> None:
-        self.warnings.append(text)
+    def __getattr__(self, severity: str) -> Callable[[str], None]:
+        return lambda text: self.lines.append((severity, text))
+
+    @property
+    def warnings(self) -> list[str]:
+        return [text for severity, text in self.lines if severity == "warning"]
 
 
 @pytest.fixture
@@ -70,30 +77,41 @@ def test_endless_new_explanations_do_not_flood_the_log(health: Health, log: Log)
     assert len(log.warnings) <= 50
 
 
-@pytest.mark.parametrize(
-    ("arriving", "told"),
-    [
-        ((), "no colour images"),
-        (("colour",), "no depth images"),
-        (("colour", "depth"), "never meet within the parameter slop"),
-    ],
-)
-def test_inputs_that_never_come_are_named_after_two_seconds(
-    health: Health, clock: Moment, arriving: tuple[str, ...], told: str
-) -> None:
+def test_findings_set_the_level_and_the_text_and_are_told_whole(health: Health) -> None:
     assert report(health)[:2] == (DiagnosticStatus.OK, "segmenting")
-    for clock.now in (100.7, 101.4, 102.1):
-        tick(health, *arriving)
-    level, message, _ = report(health)
-    assert level == DiagnosticStatus.WARN
-    assert told in message
+    health.findings = [Finding("ok", "no-subscriber", "nobody subscribes", "subscribe")]
+    assert report(health)[:2] == (DiagnosticStatus.OK, "nobody subscribes")
+    health.findings.append(Finding("warning", "empty-depth", "depth is empty", "look"))
+    assert report(health)[:2] == (DiagnosticStatus.WARN, "depth is empty")
+    health.findings.append(Finding("error", "offset", "stamps are apart", "set slop"))
+    level, message, values = report(health)
+    assert (level, message) == (DiagnosticStatus.ERROR, "depth is empty; stamps are apart")
+    assert values["doctor: offset"] == "stamps are apart: set slop"
     assert report(health, expects_frames=False)[:2] == (DiagnosticStatus.OK, "idle")
+
+
+def test_findings_are_logged_as_grave_as_they_are_and_once_more_when_they_are_over(health: Health, log: Log) -> None:
+    for severity in ("ok", "warning", "error"):
+        health.found(Finding(severity, "x", severity, "do"), begins=True, camera="front: ")
+    health.found(Finding("error", "x", "error", "do"), begins=False)
+    assert log.lines == [
+        ("info", "front: ok: do"),
+        ("warning", "front: warning: do"),
+        ("error", "front: error: do"),
+        ("info", "solved: error"),
+    ]
+
+
+def test_a_refusal_that_the_frame_has_told_is_not_told_again_by_the_doctor(health: Health, log: Log) -> None:
+    health.lost("refused", "colour image has encoding 'x'")
+    health.found(Finding("error", "refused", "colour image has encoding 'x'"), begins=True)
+    assert len(log.lines) == 1
 
 
 @pytest.mark.parametrize(
     ("rate", "patience"), [(30.0, 0.3), (5.0, 0.6), (1.0, 2.0), (0.1, 30.0)], ids=["30 Hz", "5 Hz", "1 Hz", "10 s"]
 )
-def test_a_stopped_stream_is_a_warning_after_three_periods_and_its_rate_falls(
+def test_a_stream_has_stopped_after_three_periods_and_its_rate_falls(
     health: Health, clock: Moment, rate: float, patience: float
 ) -> None:
     for number in range(20):
@@ -104,27 +122,12 @@ def test_a_stopped_stream_is_a_warning_after_three_periods_and_its_rate_falls(
     if rate >= 1:
         assert health.colour.per_second() == pytest.approx(rate)
     clock.now = stop + 0.9 * patience
-    assert report(health)[0] == DiagnosticStatus.OK
+    assert not health.colour.stopped()
     clock.now = stop + 1.1 * patience
-    assert report(health)[:2] == (DiagnosticStatus.WARN, "no colour images arrive")
+    assert health.colour.stopped()
     assert health.colour.per_second() < rate
     clock.now = stop + 100
     assert health.colour.per_second() == 0.0
-
-
-def test_what_is_odd_about_frames_is_a_warning_while_they_come_and_is_logged_once(
-    health: Health, log: Log, clock: Moment
-) -> None:
-    for seconds in range(5):
-        clock.now += 1
-        tick(health, "colour", "depth", "pairs")
-        health.doubt("stamp", f"the stamps are {seconds} s behind")
-        assert report(health)[:2] == (DiagnosticStatus.WARN, f"the stamps are {seconds} s behind")
-    assert log.warnings == ["the stamps are 0 s behind"]
-    for _ in range(4):
-        clock.now += 1
-        tick(health, "colour", "depth", "pairs")
-    assert report(health)[:2] == (DiagnosticStatus.OK, "segmenting")
 
 
 def test_losses_set_the_level_for_the_second_in_which_they_happen(health: Health) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 
+from asymformer_ros.findings import Finding
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
 from asymformer_ros.node.outputs import Outputs
 from asymformer_ros.node.parameters import Settings
+from asymformer_ros.node.sync_doctor import Attention, examine
+
+_DEPTH_LASTS = 2.0  # seconds for which the last converted depth image stands for what comes
 
 
 class Camera:
@@ -22,11 +29,14 @@ class Camera:
         self.health = Health(node.get_logger())
         self.outputs = Outputs(node, self._prefix, card)
         self.inputs: Inputs | None = None
+        self._attention = Attention(self._tell)
+        self._newest_depth: tuple[float, NDArray[np.float32] | None] = (0.0, None)
 
     def activate(self, settings: Settings, on_pair: Callable[[Pair], None]) -> str:
         """Subscribe; returns what it listens to, for the log."""
         self.health.restart()
         self.outputs.publish_label_info(settings.min_confidence)
+        self._attention = Attention(self._tell)
         self.inputs = Inputs(self._node, self._prefix, settings, self.health, on_pair)
         return self.inputs.description
 
@@ -35,6 +45,24 @@ class Camera:
         if self.inputs is not None:
             self.inputs.destroy()
             self.inputs = None
+        self.health.findings = []
+
+    def converted(self, depth: NDArray[np.float32]) -> None:
+        """Leave the newest depth image, (H, W) float32 metres, for the doctor. Any thread may."""
+        self._newest_depth = (monotonic(), depth)
+
+    def examine(self, max_age: float) -> None:
+        """Let the sync doctor look at what came; what it finds goes to the log and to /diagnostics."""
+        if self.inputs is None:
+            return
+        now, (converted, depth) = monotonic(), self._newest_depth
+        fresh = depth if now - converted < _DEPTH_LASTS else None
+        seen = self.inputs.watch.observe(fresh, listened=self.outputs.wanted(), max_age=max_age)
+        self._attention.update(examine(seen), now)
+        self.health.findings = self._attention.confirmed
+
+    def _tell(self, finding: Finding, begins: bool) -> None:
+        self.health.found(finding, begins, f"{self.name}: " if self.name else "")
 
     def restart(self) -> None:
         """Forget what waits and what was measured: time has jumped."""

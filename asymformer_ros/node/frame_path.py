@@ -23,7 +23,6 @@ from asymformer_ros.node.conversions import frame_from_messages, image_size
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.outputs import Result
 from asymformer_ros.node.parameters import Settings
-from asymformer_ros.node.plausibility import oddities
 from asymformer_ros.node.points import intrinsics_of, is_for
 from asymformer_ros.node.synchronizer import stamp_ns
 
@@ -89,8 +88,7 @@ class FramePath:
             return []
         start = perf_counter()
         frame = frame_from_messages(pair.rgb, pair.depth, self._settings().max_pixels)
-        for kind, explanation in oddities(pair, frame.depth, self._node.get_clock().now().nanoseconds):
-            camera.health.doubt(kind, explanation)
+        camera.converted(frame.depth)
         return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]
 
     def _segment(self, requests: Sequence[Request]) -> list[Segmentation]:

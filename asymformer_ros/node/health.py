@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from asymformer_ros.errors import AsymformerError, FrameError
+from asymformer_ros.findings import Finding, worst
 from asymformer_ros.node.rate import Rate
 
 WINDOW = 300
@@ -22,8 +23,9 @@ _MAX_EXPLANATIONS = 50
 _LONGEST = 1000
 """Characters of an explanation that are told: a message's own texts may be of any length."""
 
-_DOUBT_LASTS = 3.0  # seconds after the last frame with it
 _LOST = ("refused", "stale", "failed")
+_SAID_WITH_THE_FRAME = ("refused", "negative-stamp-colour", "negative-stamp-depth")
+_LEVELS = {"ok": DiagnosticStatus.OK, "warning": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
 
 
 class Health:
@@ -42,13 +44,13 @@ class Health:
         self._explained: set[str] = set()
         self._last_loss = ""
         self._times: dict[str, deque[float]] = {}
-        self._doubts: dict[str, tuple[float, str]] = {}
+        self.findings: list[Finding] = []
 
     def lost(self, kind: str, explanation: str) -> bool:
         """Count a lost frame and log why, once for explanations that differ only in their numbers: then True."""
         self.counts[kind] += 1
         self._last_loss = explanation[:_LONGEST]
-        return self.note(f"frame {kind}: {explanation} (said once; /diagnostics counts the rest)")
+        return self.note(_loss(kind, explanation))
 
     def raised(self, error: Exception) -> None:
         """Count the frame that an exception has cost; a defect of this package keeps its traceback in the log."""
@@ -69,10 +71,18 @@ class Health:
         self._logger.warning(explanation)
         return True
 
-    def doubt(self, kind: str, explanation: str) -> None:
-        """Tell what is wrong with a frame that is served all the same; a warning for as long as frames come with it."""
-        self.note(explanation)
-        self._doubts[kind] = (self._clock(), explanation)
+    def found(self, finding: Finding, begins: bool, camera: str = "") -> None:
+        """Log a finding of the sync doctor when it begins, and when it is over. camera: comes before the sentence."""
+        if not begins:
+            self._logger.info(f"{camera}solved: {finding.text}")
+        elif finding.cause in _SAID_WITH_THE_FRAME:
+            self.note(_loss("refused", finding.text))
+        elif finding.severity == "error":  # a line each: rclpy lets no line of code log with two severities
+            self._logger.error(f"{camera}{finding.sentence}")
+        elif finding.severity == "warning":
+            self._logger.warning(f"{camera}{finding.sentence}")
+        else:
+            self._logger.info(f"{camera}{finding.sentence}")
 
     def replaced(self) -> None:
         """Count a pair that made way for a newer one."""
@@ -88,7 +98,6 @@ class Health:
     def restart(self) -> None:
         """Forget ages and stage times: time has jumped, or the node starts anew."""
         self._times.clear()
-        self._doubts.clear()
         for rate in (self.colour, self.depth, self.pairs, self.published):
             rate.restart()
 
@@ -106,6 +115,7 @@ class Health:
             **{f"frames {kind}": str(self.counts[kind]) for kind in ("published", "replaced", *_LOST)},
             **self._percentiles(),
         }
+        values |= {f"doctor: {finding.cause}": finding.sentence for finding in self.findings}
         if self._last_loss:
             values["last lost frame"] = self._last_loss
         level, text = self._judge(expects_frames)
@@ -120,16 +130,9 @@ class Health:
             return level, f"frames lost in the last second: {told}; {self._last_loss}"
         if not expects_frames:
             return DiagnosticStatus.OK, "idle"
-        for rate, what in (
-            (self.colour, "no colour images arrive"),
-            (self.depth, "no depth images arrive"),
-            (self.pairs, "colour and depth arrive but their stamps never meet within the parameter slop"),
-        ):
-            if rate.stopped():
-                return DiagnosticStatus.WARN, what
-        since = self._clock() - _DOUBT_LASTS
-        doubts = [explanation for when, explanation in list(self._doubts.values()) if when > since]
-        return (DiagnosticStatus.WARN, "; ".join(doubts)) if doubts else (DiagnosticStatus.OK, "segmenting")
+        grave = worst(self.findings) != "ok"
+        told = "; ".join(finding.text for finding in self.findings if not grave or finding.severity != "ok")
+        return _LEVELS[worst(self.findings)], told or "segmenting"
 
     def _percentiles(self) -> dict[str, str]:
         told = {}
@@ -142,6 +145,10 @@ class Health:
 def idle_status(name: str, facts: dict[str, str]) -> DiagnosticStatus:
     """Status of a node that has no camera yet: it is not configured."""
     return _status(DiagnosticStatus.OK, name, "not configured", facts)
+
+
+def _loss(kind: str, explanation: str) -> str:
+    return f"frame {kind}: {explanation} (said once; /diagnostics counts the rest)"
 
 
 def _status(level: bytes, name: str, text: str, values: dict[str, str]) -> DiagnosticStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from asymformer_ros.node.filters import Message, Subscriber
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.parameters import Settings
 from asymformer_ros.node.synchronizer import make_synchronizer, stamp_ns
+from asymformer_ros.node.watch import Watch
 
 QOS_POLICIES = (
     QoSPolicyKind.HISTORY,
@@ -55,6 +57,8 @@ class Inputs:
             self._subscribe("depth/image", settings.depth_image_transport),
             self._subscribe("rgb/camera_info", "raw", CameraInfo),
         ]
+        patience = settings.pair_timeout if settings.synchronizer == "nearest_stamp" else math.inf
+        self.watch = Watch(node, [subscriber.sub for subscriber in self._subscribers], settings.slop, patience)
         for stream in (0, 1):
             self._subscribers[stream].registerCallback(partial(self._on_image, stream))
         self._subscribers[2].registerCallback(self._on_camera_info)
@@ -69,6 +73,7 @@ class Inputs:
     def reset(self) -> None:
         """Forget every message that waits for its partner: time has jumped."""
         self._synchronizer.reset()
+        self.watch.restart()
 
     def destroy(self) -> None:
         """Unsubscribe."""
@@ -91,6 +96,7 @@ class Inputs:
         getattr(self._health, _STREAMS[stream]).tick()
         try:
             stamp = stamp_ns(message.header)
+            self.watch.saw(stream, message, stamp)
             if stamp < 0:
                 raise FrameError(
                     f"{_STREAMS[stream]} image has a stamp below zero ({stamp * 1e-9:.3f} s): mend the driver's clock"
@@ -101,7 +107,9 @@ class Inputs:
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
+        self.watch.saw(2, message, stamp_ns(message.header))
 
     def _on_match(self, rgb: Message, depth: Message) -> None:
         self._health.pairs.tick()
+        self.watch.paired()
         self._on_pair(Pair(rgb, depth, self._camera_info))

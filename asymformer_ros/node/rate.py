@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 LONGEST_SILENCE = 2.0
 """Seconds after which a stream has stopped, whatever its rate; a slower one is given three of its periods."""
+
+_SHORTEST_SILENCE = 0.3
+
+
+def silence_limit(times: Sequence[float]) -> float:
+    """Seconds of silence after which something that happened at these times has stopped: three of its periods, 2 s at
+    most."""
+    newest = list(times)[-10:]
+    if len(newest) < 2:
+        return LONGEST_SILENCE
+    period = (newest[-1] - newest[0]) / (len(newest) - 1)
+    return 3 * period if period > LONGEST_SILENCE else min(max(3 * period, _SHORTEST_SILENCE), LONGEST_SILENCE)
 
 
 class Rate:
@@ -35,9 +47,4 @@ class Rate:
     def stopped(self) -> bool:
         """Whether nothing has come for three of its periods, at most 2 s, or for 2 s since the start."""
         times = self._times.copy()
-        if len(times) < 2:
-            return self._clock() - (times[-1] if times else self._start) > LONGEST_SILENCE
-        newest = list(times)[-10:]
-        period = (newest[-1] - newest[0]) / (len(newest) - 1)
-        limit = 3 * period if period > LONGEST_SILENCE else min(max(3 * period, 0.3), LONGEST_SILENCE)
-        return self._clock() - times[-1] > limit
+        return self._clock() - (times[-1] if times else self._start) > silence_limit(times)

@@ -56,6 +56,7 @@ class SegmentationNode(LifecycleNode):
         self._own_health = Health(self.get_logger())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(0.5, self._examine, clock=Clock(clock_type=ClockType.STEADY_TIME))
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._on_time_jump)
 
@@ -198,6 +199,11 @@ class SegmentationNode(LifecycleNode):
             camera.restart()
         if self._worker is not None:
             self._worker.mailbox.clear()
+
+    def _examine(self) -> None:
+        if self.settings.enabled:
+            for camera in self._cameras:
+                camera.examine(self.settings.max_age)
 
     def _report(self) -> None:
         serving = self._worker is not None
