@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -139,8 +140,18 @@ _DOMAINS = itertools.cycle(random.sample(range(1, 101), 100))
 
 
 def free_domain() -> int:
-    """A ROS domain that no other test of this run uses at the same time: nodes of several tests live side by side."""
-    return next(_DOMAINS)
+    """A ROS domain that nobody on this machine uses: nodes of several tests, and of several runs, live side by side."""
+    return next(domain for domain in itertools.islice(_DOMAINS, 100) if _is_free(domain))
+
+
+def _is_free(domain: int) -> bool:
+    """Whether nobody listens on the port on which DDS discovers in this domain."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", 7400 + 250 * domain))
+        except OSError:
+            return False
+    return True
 
 
 def header(stamp_ns: int, frame_id: str = "camera_color_optical_frame") -> Header:

@@ -81,7 +81,7 @@ def test_findings_set_the_level_and_the_text_and_are_told_whole(health: Health) 
     assert report(health)[:2] == (DiagnosticStatus.OK, "segmenting")
     health.findings = [Finding("ok", "no-subscriber", "nobody subscribes", "subscribe")]
     assert report(health)[:2] == (DiagnosticStatus.OK, "nobody subscribes")
-    health.findings.append(Finding("warning", "empty-depth", "depth is empty", "look"))
+    health.findings.append(Finding("warning", "depth-empty", "depth is empty", "look"))
     assert report(health)[:2] == (DiagnosticStatus.WARN, "depth is empty")
     health.findings.append(Finding("error", "offset", "stamps are apart", "set slop"))
     level, message, values = report(health)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,17 @@ FAULTS: dict[str, tuple[Observation, str]] = {
     ),
     "stamp-order-colour": (
         seen(replace(COLOUR, stamps=tuple(stamp - 10**9 * (at % 2) for at, stamp in enumerate(COLOUR.stamps)))),
-        r"the stamps of colour step back 30 times in 59 images \(/rgb/image is published by /camera\)",
+        "the stamps of colour step back 30 times in 59 images: the driver must publish in order",
+    ),
+    "two-publishers-colour": (
+        seen(
+            replace(
+                COLOUR,
+                stamps=tuple(stamp - 10**9 * (at % 2) for at, stamp in enumerate(COLOUR.stamps)),
+                publishers=(Publisher("/a", IMAGE), Publisher("/b", IMAGE)),
+            )
+        ),
+        "2 nodes publish /rgb/image, and their images mix: /a, /b: give each camera its own topic",
     ),
     "lost-colour": (
         seen(thinned(replace(stream(count=150), bytes=921_600), KEPT)),
@@ -244,7 +255,7 @@ FAULTS: dict[str, tuple[Observation, str]] = {
         r"\(colour 640x480 and depth 848x480\): .*docs/cameras.md",
     ),
     "sizes-differ": (seen(depth=replace(DEPTH, size=(320, 240))), "colour 640x480 and depth 320x240 differ in size"),
-    "empty-depth": (seen(content=Content(known=0.0, median=0.0)), "depth is empty: no pixel of it is known"),
+    "depth-empty": (seen(content=Content(known=0.0, median=0.0)), "depth is empty: no pixel of it is known"),
     "depth-unit": (
         seen(content=Content(median=1500.0)),
         r"half of the depth image \(16UC1\) is farther than 1.5e\+03 m: its unit must be millimetres in 16UC1",
@@ -263,6 +274,13 @@ def test_each_cause_is_named_with_its_numbers_and_alone(cause: str) -> None:
     (finding,) = examine(observation)
     assert finding.cause == cause
     assert re.search(expected, finding.sentence), finding.sentence
+
+
+def test_the_docs_list_every_cause_with_its_level() -> None:
+    page = (Path(__file__).parents[1] / "docs/troubleshooting.md").read_text()
+    listed = {tuple(re.split(r" *\| *", row)[1:4:2]) for row in page.splitlines() if row.startswith("| `")}
+    found = [finding for observation, _ in FAULTS.values() for finding in examine(observation)]
+    assert listed == {(f"`{re.sub('-(colour|depth)$', '-S', one.cause)}`", one.severity) for one in found}
 
 
 def test_where_no_other_node_is_visible_the_domain_is_suspected() -> None:

@@ -47,7 +47,7 @@ def of_messages(seen: Observation) -> Iterator[Finding]:
 def _of_depth(content: Content, encoding: str) -> Iterator[Finding]:
     if not content.known:
         text = "depth is empty: no pixel of it is known (0 or NaN everywhere)"
-        yield Finding("warning", "empty-depth", text, "is the depth sensor covered, too near, or its emitter off?")
+        yield Finding("warning", "depth-empty", text, "is the depth sensor covered, too near, or its emitter off?")
     elif not _NEAREST <= content.median <= _FARTHEST:
         side = "farther" if content.median > 1 else "nearer"
         yield Finding(

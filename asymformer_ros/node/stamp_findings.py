@@ -21,7 +21,7 @@ ENOUGH = 4
 
 
 def of_stream(stream: Stream, seen: Observation) -> Iterator[Finding]:
-    name, newest, steps = stream.name, stream.stamps[-20:], np.diff(stream.stamps)
+    name, newest = stream.name, stream.stamps[-20:]
     if not newest or not stream.flows(seen.now):
         return
     if newest[-1] < 0:
@@ -37,17 +37,23 @@ def of_stream(stream: Stream, seen: Observation) -> Iterator[Finding]:
     elif len(newest) >= ENOUGH and len(set(newest)) == 1 and stream.arrivals[-1] > stream.arrivals[-len(newest)]:
         text = f"the last {len(newest)} {name} images have one stamp ({newest[-1] * 1e-9:.3f} s)"
         yield Finding("warning", f"same-stamp-{name}", text, "the driver must stamp each image anew")
-    elif (back := int((steps < 0).sum())) >= 3 and back > 0.1 * len(steps):
-        nodes = " and ".join(sorted({publisher.node for publisher in stream.publishers})) or "nobody known"
-        yield Finding(
-            "warning",
-            f"stamp-order-{name}",
-            f"the stamps of {name} step back {back} times in {len(steps)} images ({stream.topic} is published by "
-            f"{nodes})",
-            "let one driver alone publish the topic",
-        )
     else:
-        yield from _of_loss(stream)
+        yield from _of_order(stream)
+
+
+def _of_order(stream: Stream) -> Iterator[Finding]:
+    """Stamps that are no row of equal steps: two drivers, one that goes back and forth, or losses."""
+    steps = np.diff(stream.stamps)
+    back = int((steps < 0).sum())
+    disordered = [*_of_loss(stream)]
+    if back >= 3 and back > 0.1 * len(steps):
+        text = f"the stamps of {stream.name} step back {back} times in {len(steps)} images"
+        disordered = [Finding("warning", f"stamp-order-{stream.name}", text, "the driver must publish in order")]
+    nodes = sorted({publisher.node for publisher in stream.publishers if publisher.type == stream.type})
+    if disordered and len(nodes) > 1:
+        text = f"{len(nodes)} nodes publish {stream.topic}, and their images mix: {', '.join(nodes)}"
+        disordered = [Finding("warning", f"two-publishers-{stream.name}", text, "give each camera its own topic")]
+    yield from disordered
 
 
 def _of_loss(stream: Stream) -> Iterator[Finding]:

@@ -160,7 +160,7 @@ class Attention:
             if known.present == self._confirm and now - self._last_told.get(cause, -self._quiet) >= self._quiet:
                 known.told, self._last_told[cause] = True, now
                 self._tell(finding, True)
-        for cause in self._known.keys() - found.keys():
+        for cause in [cause for cause in self._known if cause not in found]:
             self._miss(cause)
 
     def _miss(self, cause: str) -> None:
