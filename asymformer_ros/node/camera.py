@@ -51,13 +51,13 @@ class Camera:
         """Leave the newest depth image, (H, W) float32 metres, for the doctor. Any thread may."""
         self._newest_depth = (monotonic(), depth)
 
-    def examine(self, max_age: float) -> None:
+    def examine(self, settings: Settings) -> None:
         """Let the sync doctor look at what came; what it finds goes to the log and to /diagnostics."""
         if self.inputs is None:
             return
         now, (converted, depth) = monotonic(), self._newest_depth
         fresh = depth if now - converted < _DEPTH_LASTS else None
-        seen = self.inputs.watch.observe(fresh, listened=self.outputs.wanted(), max_age=max_age)
+        seen = self.inputs.watch.observe(fresh, settings, listened=self.outputs.wanted())
         self._attention.update(examine(seen), now)
         self.health.findings = self._attention.confirmed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -57,8 +56,7 @@ class Inputs:
             self._subscribe("depth/image", settings.depth_image_transport),
             self._subscribe("rgb/camera_info", "raw", CameraInfo),
         ]
-        patience = settings.pair_timeout if settings.synchronizer == "nearest_stamp" else math.inf
-        self.watch = Watch(node, [subscriber.sub for subscriber in self._subscribers], settings.slop, patience)
+        self.watch = Watch(node, [subscriber.sub for subscriber in self._subscribers])
         for stream in (0, 1):
             self._subscribers[stream].registerCallback(partial(self._on_image, stream))
         self._subscribers[2].registerCallback(self._on_camera_info)

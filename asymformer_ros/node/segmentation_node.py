@@ -203,7 +203,7 @@ class SegmentationNode(LifecycleNode):
     def _examine(self) -> None:
         if self.settings.enabled:
             for camera in self._cameras:
-                camera.examine(self.settings.max_age)
+                camera.examine(self.settings)
 
     def _report(self) -> None:
         serving = self._worker is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from time import monotonic
@@ -14,6 +15,7 @@ from rclpy.subscription import Subscription
 from asymformer_ros.node.conversions import frame_from_messages
 from asymformer_ros.node.filters import Message
 from asymformer_ros.node.observation import Content, Observation, Publisher, Stream
+from asymformer_ros.node.parameters import Settings
 
 _KEPT = 200  # messages of each stream: 3 s at 60 Hz
 _CONTENT_LASTS = 2.0  # seconds between two looks into images that nobody else converts
@@ -38,8 +40,8 @@ class Watch:
     subscriptions: of colour, depth and camera info.
     """
 
-    def __init__(self, node: Node, subscriptions: list[Subscription], slop: float, patience: float) -> None:
-        self._node, self._slop, self._patience = node, slop, patience
+    def __init__(self, node: Node, subscriptions: list[Subscription]) -> None:
+        self._node = node
         names = (("colour", "image_transport"), ("depth", "depth_image_transport"), ("camera info", ""))
         self._seen = [_Seen(*name, subscription) for name, subscription in zip(names, subscriptions, strict=True)]
         self.restart()
@@ -65,7 +67,7 @@ class Watch:
         """Note that a pair has formed."""
         self._pairs.append(monotonic())
 
-    def observe(self, depth: NDArray[np.float32] | None, *, listened: bool, max_age: float) -> Observation:
+    def observe(self, depth: NDArray[np.float32] | None, settings: Settings, *, listened: bool) -> Observation:
         """All that was seen up to now.
 
         depth: (H, W) float32 metres, the newest that was converted; None where nobody converts: then the newest images
@@ -83,15 +85,15 @@ class Watch:
             depth=depth_stream,
             camera_info=info,
             pairs=tuple(self._pairs),
-            slop=self._slop,
-            patience=self._patience,
-            max_age=max_age,
+            slop=settings.slop,
+            patience=settings.pair_timeout if settings.synchronizer == "nearest_stamp" else math.inf,
+            max_age=settings.max_age,
             sim_time=bool(self._node.get_parameter("use_sim_time").value),
             clock_publishers=self._node.count_publishers("/clock"),
             topics=topics,
             alone=alone,
             listened=listened,
-            content=self._tried(now) if depth is None else Content.of_depth(depth),
+            content=self._tried(now, settings.max_pixels) if depth is None else Content.of_depth(depth),
         )
 
     def _stream(self, seen: _Seen) -> Stream:
@@ -115,13 +117,13 @@ class Watch:
             bytes=len(getattr(seen.newest, "data", ())),
         )
 
-    def _tried(self, now: float) -> Content | None:
+    def _tried(self, now: float, max_pixels: int) -> Content | None:
         """What comes of converting the newest images."""
-        messages = [seen.newest for seen in self._seen[:2]]
-        if None in messages or now - self._content[0] < _CONTENT_LASTS:
+        rgb, depth = (seen.newest for seen in self._seen[:2])
+        if rgb is None or depth is None or now - self._content[0] < _CONTENT_LASTS:
             return self._content[1]
         try:
-            content = Content.of_depth(frame_from_messages(*messages).depth)
+            content = Content.of_depth(frame_from_messages(rgb, depth, max_pixels).depth)
         except Exception as error:  # whatever it is, the images cannot be used
             content = Content(error=str(error)[:1000])
         self._content = (now, content)
