@@ -37,11 +37,7 @@ class OnnxRuntimeBackend:
     @classmethod
     def open(cls, model: Model) -> OnnxRuntimeBackend:
         """Serve a model that was read of an ONNX file, and run it once. Raises BackendError where it cannot run."""
-        if model.proto is None:
-            raise BackendError(
-                f"backend is 'onnxruntime' but model '{model.path}' is no .onnx file: "
-                f"export it first with `asymformer export {model.path} {model.path.stem}.onnx`"
-            )
+        assert model.proto is not None  # `open_backend` refuses others, before they are read
         backend = cls(model)
         if not backend.is_finite():
             raise BackendError(f"model '{model.path}' answers with NaN or infinity: its weights are damaged")

@@ -29,12 +29,8 @@ class TorchBackend:
     """Serves the bundle of a model with PyTorch."""
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype) -> None:
-        """Raises BackendError where the model is an ONNX file."""
-        if model.bundle is None:
-            raise BackendError(
-                f"backend is 'torch' but model '{model.path}' is an ONNX file: set backend to onnxruntime or auto, or "
-                "give the bundle that it was exported from"
-            )
+        """model: with a bundle."""
+        assert model.bundle is not None  # `open_backend` refuses others, before they are read
         self.card: ModelCard = model.card
         self.model_sha256 = model.model_sha256
         self.name = f"torch {device} {'fp16' if dtype == torch.float16 else 'fp32'}"
@@ -45,7 +41,7 @@ class TorchBackend:
     def open(cls, model: Model, device: str) -> TorchBackend:
         """Serve a model on `device` (one of DEVICES), run it once, and fall back from FP16 to FP32 where it overflows.
 
-        Raises BackendError where the device is not there, or the model is an ONNX file.
+        model: with a bundle. Raises BackendError where the device is not there.
         """
         chosen = choose_device(device)
         precisions = [torch.float16, torch.float32] if chosen.type == "cuda" else [torch.float32]
