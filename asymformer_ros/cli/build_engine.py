@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import Subparsers, add_model
-from asymformer_ros.engine.options import BUILDERS, PRECISIONS
+from asymformer_ros.engine.options import BUILDERS, OPTIMIZATION_LEVELS, PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.engine.cache import Engine
@@ -38,7 +38,7 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--optimization-level",
         type=int,
-        choices=range(6),
+        choices=OPTIMIZATION_LEVELS,
         help="how long to look for fast kernels, 0 to 5 (default: the builder's own, 3)",
     )
     parser.add_argument(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import Subparsers, add_model, image_size
+from asymformer_ros.onnx_graph.names import EXPORTED_OUTPUTS, EXPORTED_PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.models.model import Model
@@ -24,13 +25,13 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--batch", type=int, default=1, help="images at a time (default: 1)")
     parser.add_argument(
         "--classes-out",
-        choices=("labels", "logits4"),
+        choices=EXPORTED_OUTPUTS,
         default="labels",
         help="labels and confidence, one byte per pixel each, or float class scores at stride 4 (default: labels)",
     )
     parser.add_argument(
         "--precision",
-        choices=("fp32", "mixed"),
+        choices=EXPORTED_PRECISIONS,
         default="fp32",
         help="mixed: FP16 but for the layers that the report keeps in FP32 (default: fp32)",
     )

@@ -9,7 +9,7 @@ from asymformer_ros.engine.api import TensorRt, installed_builders, load_library
 from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.engine.golden import GoldenCheck
 from asymformer_ros.engine.manifest import EngineIdentity
-from asymformer_ros.engine.options import BuildOptions
+from asymformer_ros.engine.options import PRECISIONS, BuildOptions
 from asymformer_ros.errors import BackendError, ConfigurationError, DependencyError
 from asymformer_ros.models.model import Model
 from asymformer_ros.onnx_graph.report import PrecisionReport
@@ -60,8 +60,8 @@ class EngineRequest:
     def precisions(self) -> tuple[str, ...]:
         """From the requested one down to FP32; mixed only with a report, or where one can be made by a survey."""
         has_report = self.report is not None or _can_be_surveyed(self.model)
-        order = ("fp16", "mixed", "fp32") if has_report else ("fp16", "fp32")
-        return (self.precision,) if self.only else order[order.index(self.precision) :]
+        order = [precision for precision in PRECISIONS if has_report or precision != "mixed"]
+        return (self.precision,) if self.only else tuple(order[order.index(self.precision) :])
 
     @property
     def pinned(self) -> tuple[str, ...]:

@@ -20,14 +20,12 @@ from asymformer_ros.files import write_atomically
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.camera_network import CameraNetwork
 from asymformer_ros.models.signature import CAMERA_INPUTS, FORMAT, VERSION
-from asymformer_ros.onnx_graph.names import LOGITS_OUTPUT
+from asymformer_ros.onnx_graph.names import EXPORTED_OUTPUTS, LOGITS_OUTPUT
 from asymformer_ros.onnx_graph.outputs import give_labels, give_logits4
 from asymformer_ros.onnx_graph.simplify import simplify
 
 OPSET = 17  # the first with LayerNormalization, the last that TensorRT 8.6 reads
 IR_VERSION = 8  # of opset 17's time: old runtimes refuse newer files
-
-OUTPUTS = ("labels", "logits4")
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigurationError(f"batch must be at least 1, got {self.batch}")
-        if self.outputs not in OUTPUTS:
-            raise ConfigurationError(f"outputs is '{self.outputs}': expected one of {', '.join(OUTPUTS)}")
+        if self.outputs not in EXPORTED_OUTPUTS:
+            raise ConfigurationError(f"outputs is '{self.outputs}': expected one of {', '.join(EXPORTED_OUTPUTS)}")
 
 
 def export_model(bundle: ModelBundle, options: ExportOptions = ExportOptions()) -> Any:
