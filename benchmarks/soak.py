@@ -125,7 +125,7 @@ class Surroundings(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if "segmentation_node" in status.name:
-                self._soak.told(status.message, {value.key: value.value for value in status.values})
+                self._soak.told(status, is_calm(self._soak.start_ns * 1e-9))
 
 
 @contextlib.contextmanager
@@ -212,7 +212,7 @@ def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, st
         rclpy.spin_once(surroundings, timeout_sec=0.5)
         if now >= next_sample:
             next_sample += _SAMPLE_EVERY
-            soak.sample(now - start, process)
+            soak.sample(now - start, is_calm(start), process)
         if is_calm(start):
             surroundings.settle()
         elif now >= next_trouble:

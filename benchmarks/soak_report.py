@@ -16,7 +16,7 @@ from asymformer_ros.optional import installed
 
 _LAST = 120  # seconds at the end in which a calm frame must have been served
 _MIB = 2**20
-_LONGEST_REASON = 140  # characters
+_LONGEST = 140  # characters
 
 
 @dataclass
@@ -30,23 +30,34 @@ class Soak:
     start_ns: int = 0
     sent: list[dict[str, Any]] = field(default_factory=list)
     labelled: list[tuple[int, int]] = field(default_factory=list)  # stamp and monotonic time of arrival, ns
-    samples: list[tuple[float, float, float, int, int]] = field(default_factory=list)
+    samples: list[tuple[float, float, float, int, int, bool]] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
+    counts: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
     messages: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     crashed: bool = False
     exit_code: int | None = None
     log: str = ""
 
-    def sample(self, second: float, process: psutil.Process) -> None:
+    def sample(self, second: float, calm: bool, process: psutil.Process) -> None:
         """Memory (resident, and unshared), threads and file handles of the node now."""
         memory = process.memory_full_info()
-        self.samples.append((second, memory.rss / _MIB, memory.uss / _MIB, process.num_threads(), process.num_fds()))
+        threads, files = process.num_threads(), process.num_fds()
+        self.samples.append((second, memory.rss / _MIB, memory.uss / _MIB, threads, files, calm))
 
-    def told(self, message: str, values: dict[str, str]) -> None:
-        """Take one report of /diagnostics."""
-        self.messages[message.split(";")[0].split(":")[0]] += 1
-        self.values = values
+    def told(self, status: Any, calm: bool) -> None:
+        """Take one report of /diagnostics; what its counts grew by belongs to calm or to faulty times."""
+        self.messages[_short(status.message.split(";")[0].split(":")[0])] += 1
+        values = {value.key: value.value for value in status.values}
+        for key, value in values.items():
+            if key.startswith("frames "):
+                self.counts[calm][key.removeprefix("frames ")] += int(value) - int(self.values.get(key, 0))
+        self.values = {**self.values, **values}
+
+
+def _short(text: str) -> str:
+    """A text that is the same for every number in it, without long repetitions, of 140 characters at most."""
+    return re.sub(r"(.)\1{9,}", r"\1...", re.sub(r"\d[\d.e+]*", "#", text))[:_LONGEST]
 
 
 def warm_up(soak: Soak) -> float:
@@ -55,8 +66,8 @@ def warm_up(soak: Soak) -> float:
 
 
 def slope_per_hour(soak: Soak, column: int) -> float:
-    """MiB an hour, by least squares over the samples after the warm-up. column: 1 for resident, 2 for unshared."""
-    samples = np.array([sample for sample in soak.samples if sample[0] >= warm_up(soak)])
+    """MiB an hour, by least squares over the calm samples after the warm-up. column: 1 resident, 2 unshared."""
+    samples = np.array([sample for sample in soak.samples if sample[0] >= warm_up(soak) and sample[5]])
     if len(samples) < 3:
         return float("nan")
     return float(np.polyfit(samples[:, 0] / 3600, samples[:, column], 1)[0])
@@ -85,9 +96,9 @@ def figures(soak: Soak) -> dict[str, Any]:
         "exit_code": soak.exit_code,
         "tracebacks": soak.log.count("Traceback"),
         "frames": {name: _frames(sent, arrived) for name, sent in rows.items()},
-        "told_by_the_node": {key: value for key, value in soak.values.items() if key.startswith("frames ")},
+        "counted_by_the_node": {"calm": dict(soak.counts[True]), "faulty": dict(soak.counts[False])},
         "reasons": _reasons(soak.log),
-        "diagnostics": dict(soak.messages.most_common()),
+        "diagnostics": dict(soak.messages.most_common(20)),
         "memory_mib": _memory(soak),
         "threads": _range(soak, 3),
         "file_handles": _range(soak, 4),
@@ -105,7 +116,7 @@ def _frames(sent: list[dict[str, Any]], arrived: dict[int, int]) -> dict[str, An
 def _reasons(log: str) -> list[str]:
     """What the node said of lost frames, each kind once, shortened."""
     told = re.findall(r"frame (?:refused|stale|failed): [^\n]*", log)
-    return [text.replace(" (said once; /diagnostics counts the rest)", "")[:_LONGEST_REASON] for text in told]
+    return sorted({_short(text.replace(" (said once; /diagnostics counts the rest)", "")) for text in told})
 
 
 def _memory(soak: Soak) -> dict[str, Any]:
@@ -167,7 +178,6 @@ def markdown(told: dict[str, Any]) -> str:
         "crashes": told["crashes"],
         "tracebacks": told["tracebacks"],
         "exit code": told["exit_code"],
-        **told["told_by_the_node"],
         "memory after warm-up, at the end, highest (MiB)": _joined(memory, "after_warm_up", "end", "highest"),
         "memory slope after warm-up (MiB per hour), resident / unshared": _joined(
             memory, "slope_per_hour", "slope_per_hour_unshared"
@@ -175,6 +185,9 @@ def markdown(told: dict[str, Any]) -> str:
         "threads after warm-up, at the end, highest": _joined(told["threads"], *told["threads"]),
         "file handles after warm-up, at the end, highest": _joined(told["file_handles"], *told["file_handles"]),
     }
+    counted = told["counted_by_the_node"]
+    lines += ["", "| the node counted | in calm minutes | in faulty minutes |", "|---|---|---|"]
+    lines += [f"| {kind} | {n} | {counted['faulty'].get(kind, 0)} |" for kind, n in counted["calm"].items()]
     lines += ["", "| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
     lines += ["", "| fault | frames with it | of them labelled |", "|---|---|---|"]
     lines += [f"| {name} | {row['sent']} | {row['labelled']} |" for name, row in told["faults"].items()]
