@@ -80,6 +80,24 @@ def test_it_goes_on_from_a_bundle_with_the_users_own_classes(
     assert "keeps 1 of the 2 that are trained now" in capsys.readouterr().err  # nyuv2_40 has a box, too
 
 
+def test_it_learns_from_a_teacher_and_knows_which(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--data", str(data), *QUICK, "--epochs", "1"]
+    assert main([*arguments, "--name", "first", "-o", str(tmp_path / "first")]) == 0
+    teacher = str(tmp_path / "first" / "model.safetensors")
+    learnt = {}
+    for name in (teacher, "average", "none"):
+        out = tmp_path / ("taught" if name == teacher else name)
+        assert main([*arguments, "--teacher", name, "-o", str(out)]) == 0
+        learnt[name] = torch.load(out / "last.pt", weights_only=True)["trainer"]["network"]["decoder.classify.weight"]
+    assert not torch.equal(learnt[teacher], learnt["average"])
+    assert not torch.equal(learnt["average"], learnt["none"])
+    capsys.readouterr()
+    assert main([*arguments, "--teacher", "average", "-o", str(tmp_path / "taught")]) == 1
+    assert "content.teacher was" in capsys.readouterr().err
+
+
 def test_a_time_limit_ends_cleanly_and_says_how_to_go_on(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +120,9 @@ def test_a_time_limit_ends_cleanly_and_says_how_to_go_on(
         (["--evaluate-limit", "0"], "at least one frame must be evaluated, got 0"),
         (["--seed", "-1"], "the seed must be 0..4294967295, got -1"),
         (["--workers", "-1"], "workers and minutes are not below 0, got -1"),
+        (["--teacher", "nothing.safetensors"], "nothing.safetensors does not exist"),
+        (["--teacher", "demo"], "the teacher demo knows 40 classes of nyuv2_40, and 3 are to be learnt"),
+        (["--teacher", "average", "--temperature", "0"], "its temperature above 0"),
         (["--epochs", "0"], "epochs must be above 0, got 0"),
         (["--learning-rate", "-1"], "learning_rate must be above 0"),
     ],

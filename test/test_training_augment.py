@@ -21,7 +21,7 @@ from asymformer_ros.training.augment import (
 )
 from asymformer_ros.training.colours import change_colours
 from asymformer_ros.training.depth_faults import spoil_depth
-from asymformer_ros.training.recipe import FROM_SCRATCH, ROOMS, Colour, DepthFaults, Recipe, RgbBranch
+from asymformer_ros.training.recipe import FROM_SCRATCH, ROOMS, Colour, DepthFaults, Recipe, RgbBranch, Teacher
 
 SIZE = (64, 96)
 WHOLE = ViewSize(SIZE, SIZE)
@@ -57,7 +57,7 @@ def test_colour_depth_and_labels_show_the_same_place(seed: int, height: int, wid
 
 
 def test_a_view_has_the_networks_size_and_types() -> None:
-    view = augment(position_sample(120, 160), WHOLE, Recipe(), np.random.default_rng(0))
+    view = augment(position_sample(120, 160), WHOLE, Recipe(), np.random.default_rng(0)).sample
     assert (view.rgb.shape, view.depth.shape, view.labels.shape) == ((*SIZE, 3), SIZE, SIZE)
     assert (view.rgb.dtype, view.depth.dtype, view.labels.dtype) == (np.uint8, np.uint16, np.uint8)
 
@@ -100,7 +100,7 @@ def test_a_change_of_scale_keeps_metres(scale: float) -> None:
 
 def test_chance_alone_decides_so_that_the_same_seed_gives_the_same_view() -> None:
     one, same, other = (
-        augment(position_sample(100, 150), WHOLE, FROM_SCRATCH, np.random.default_rng((7, 0, index)))
+        augment(position_sample(100, 150), WHOLE, FROM_SCRATCH, np.random.default_rng((7, 0, index))).sample
         for index in (1, 1, 2)
     )
     assert np.array_equal(one.rgb, same.rgb)
@@ -132,7 +132,7 @@ def test_a_view_smaller_than_the_frame_at_scale_one_shows_a_part_of_it() -> None
 def test_the_border_is_cut_off_in_most_views() -> None:
     sample = position_sample(*SIZE)
     recipe = replace(FROM_SCRATCH, scales=(1, 1), flip=0, border=8, colour=STILL, depth=CLEAN)
-    tops = [augment(sample, WHOLE, recipe, np.random.default_rng(seed)).labels.min() for seed in range(40)]
+    tops = [augment(sample, WHOLE, recipe, np.random.default_rng(seed)).sample.labels.min() for seed in range(40)]
     assert set(tops) == {0, 8}
     assert 5 <= tops.count(0) <= 16
 
@@ -214,8 +214,27 @@ def test_a_structured_light_camera_sees_nothing_beside_a_near_edge() -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_the_recipe_for_rooms_makes_views_of_any_frame(seed: int) -> None:
-    view = augment(position_sample(120, 160), ViewSize((64, 96), (96, 128)), ROOMS, np.random.default_rng(seed))
+    view = augment(position_sample(120, 160), ViewSize((64, 96), (96, 128)), ROOMS, np.random.default_rng(seed)).sample
     assert (view.rgb.shape, view.depth.dtype, view.labels.dtype) == ((64, 96, 3), np.uint16, np.uint8)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_a_teacher_sees_the_camera_s_image_beside_what_is_learnt_from(seed: int) -> None:
+    recipe = replace(ROOMS, scales=(1, 1), turn=0, aspect=0, border=0, teacher=Teacher(1.0, 1.0, 16))
+    frame = position_sample(120, 160)
+    view = augment(frame, ViewSize((64, 96), (120, 160)), recipe, np.random.default_rng(seed))
+    assert view.taught is not None
+    down, right = view.shift
+    assert max(abs(down), abs(right)) <= 16
+    assert down % 4 == right % 4 == 0
+    here = np.s_[max(0, -down) : 64 - max(0, down), max(0, -right) : 96 - max(0, right)]
+    there = np.s_[max(0, down) : 64 + min(0, down), max(0, right) : 96 + min(0, right)]
+    assert np.array_equal(view.sample.labels[here], view.taught.labels[there])
+    columns, inside = view.taught.rgb[..., 0].astype(int), view.taught.labels != UNLABELLED
+    steps = np.abs(np.diff(columns, axis=1))[inside[:, 1:]]
+    assert set(steps) == {1}, "the teacher's colours are the camera's"
+    assert (view.taught.depth[inside] > 0).all(), "it sees no holes"
 
 
 @pytest.mark.parametrize(
@@ -234,6 +253,8 @@ def test_the_recipe_for_rooms_makes_views_of_any_frame(seed: int) -> None:
         (lambda: RgbBranch(frozen_stages=5), "frozen_stages is 0..4"),
         (lambda: RgbBranch(drop_path=1.0), "drop_path is 0..1"),
         (lambda: Recipe(weight_decay=-1.0), "not below 0"),
+        (lambda: Teacher(temperature=0.0), "temperature above 0"),
+        (lambda: Teacher(shift=3), "multiple of 4"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(make: object, message: str) -> None:

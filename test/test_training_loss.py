@@ -14,7 +14,7 @@ from torch import nn
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.training.average import averaged_copy, update_average
-from asymformer_ros.training.loss import BalancedLoss, at_phase, balance_weights
+from asymformer_ros.training.loss import BalancedLoss, at_phase, balance_weights, soft_label_loss
 from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED, RgbBranch
 from asymformer_ros.training.schedule import branch_factor, branch_of, learning_rate, make_optimizer
 
@@ -186,3 +186,25 @@ def test_branches_learn_at_their_own_rates() -> None:
     }
     assert [factors["rgb", step] for step in (0, 14, 15)] == [0, 0, 0.2]
     assert {factors["depth", 0], factors["other", 0]} == {0.5, 1.0}
+
+
+def test_nothing_is_learnt_from_a_teacher_that_says_the_same_of_each_place() -> None:
+    torch.manual_seed(0)
+    place = torch.randn(2, 5, 12, 14)
+    taught = place[:, :, 2:10, 3:11]
+    shifts = [(8, -12), (-4, 0)]
+    logits = torch.stack(
+        [
+            image[:, 2 + down // 4 : 10 + down // 4, 3 + right // 4 : 11 + right // 4]
+            for image, (down, right) in zip(place, shifts, strict=True)
+        ]
+    )
+    assert float(soft_label_loss(logits, taught, shifts, 1.0)) == pytest.approx(0, abs=1e-6)
+    assert float(soft_label_loss(logits, taught, [(0, 0)] * 2, 1.0)) > 0.1
+
+
+def test_the_loss_of_soft_labels_is_the_divergence() -> None:
+    torch.manual_seed(0)
+    logits, taught = torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3)
+    expected = F.kl_div(logits.log_softmax(1), (taught / 2).softmax(1), reduction="none").sum(1).mean()
+    assert float(soft_label_loss(logits, taught, [(0, 0)], 2.0)) == pytest.approx(float(expected), rel=1e-5)

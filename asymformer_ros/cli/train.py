@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from asymformer_ros.datasets import DataSet
     from asymformer_ros.datasets.classes import ClassMap
+    from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.models.normalization import Normalization
     from asymformer_ros.network import AsymFormer
     from asymformer_ros.training.frames import Frames
     from asymformer_ros.training.recipe import Recipe
 
 _PACKAGED = "efficientnet-lite"
+_AVERAGE, _NO_TEACHER = "average", "none"
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("torch", "tqdm", "tensorboard")
@@ -60,6 +62,15 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--init-depth",
         metavar="FILE",
         help="ImageNet weights of MiT-B0 to start from, or a bundle whose first stages of the depth branch fit",
+    )
+    parser.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="bundle or known name whose class scores are learnt, too, or `average`, the moving average of the weights "
+        "themselves, or `none` (default: rooms: average; others: none)",
+    )
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="of the teacher: its class scores are divided by it"
     )
     parser.add_argument("--classes", type=Path, metavar="FILE", help="JSON: the classes to learn, from the data's")
     parser.add_argument(
@@ -114,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     resources = Resources(choose_device(args.device), args.workers, args.limit_minutes, args.evaluate_limit)
     model = args.output / MODEL
     before = model.stat().st_mtime_ns if model.exists() else None
-    code = train(plan, _network(args, classes), splits, args.output, resources)
+    code = train(plan, _network(args, classes), splits, args.output, resources, _teacher(args, classes))
     if not code and model.stat().st_mtime_ns != before:
         print(describe_written(model, ModelBundle.load(model)))
     return code
@@ -165,7 +176,27 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
     given = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "share")}
     recipe = {"full": PUBLISHED, "small": FROM_SCRATCH, "rooms": ROOMS}[args.config]
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    teacher = recipe.teacher
+    if args.teacher:
+        teacher = replace(teacher, weight=0.0 if args.teacher == _NO_TEACHER else teacher.weight or 1.0)
+    if args.temperature is not None:
+        teacher = replace(teacher, temperature=args.temperature)
+    return replace(recipe, teacher=teacher, **{name: value for name, value in given.items() if value is not None})
+
+
+def _teacher(args: argparse.Namespace, classes: ClassMap) -> ModelBundle | None:
+    from asymformer_ros.models.opening import open_bundle
+
+    if args.teacher in (None, _NO_TEACHER, _AVERAGE):
+        return None
+    teacher = open_bundle(args.teacher)
+    theirs, ours = teacher.card.label_set.names, classes.label_set.names
+    if theirs != ours:
+        raise ConfigurationError(
+            f"the teacher {args.teacher} knows {len(theirs)} classes of {teacher.card.label_set.name}, and "
+            f"{len(ours)} are to be learnt: it must know the same ones in the same order"
+        )
+    return teacher
 
 
 def _network(args: argparse.Namespace, classes: ClassMap) -> AsymFormer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.colours import change_colours
-from asymformer_ros.training.depth_faults import spoil_depth
+from asymformer_ros.training.depth_faults import dither_depth, spoil_depth
 from asymformer_ros.training.recipe import Recipe
 
 VOID_RGB = tuple(round(255 * mean) for mean in PUBLISHED_NORMALIZATION.rgb_mean)
 """Colour beside a frame that is smaller than the crop: about 0 once it is normalised."""
 
+_STEP = 4  # pixels of a view for one of the network's logits
 _BORDER_STAYS = 0.25  # how often: what is evaluated may have it
 
 
@@ -28,10 +30,26 @@ class Sample:
     depth: NDArray[np.uint16]
     labels: NDArray[np.uint8]
 
+    def part(self, top: int, left: int, size: tuple[int, int]) -> Sample:
+        """(height, width) of the frame from a pixel on; no copy."""
+        rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+        return Sample(self.rgb[rows, columns], self.depth[rows, columns], self.labels[rows, columns])
+
     def without_border(self, pixels: int) -> Sample:
         """The frame without that many pixels at each side; no copy."""
-        inner = slice(pixels, -pixels or None)
-        return Sample(self.rgb[inner, inner], self.depth[inner, inner], self.labels[inner, inner])
+        height, width = self.labels.shape
+        return self.part(pixels, pixels, (height - 2 * pixels, width - 2 * pixels))
+
+
+class View(NamedTuple):
+    """What is learnt from, and, where there is a teacher, what that sees: its depth is the camera's, its colours, too.
+
+    shift: pixels, (down, right), that `sample` lies beside `taught`.
+    """
+
+    sample: Sample
+    taught: Sample | None = None
+    shift: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -42,13 +60,21 @@ class ViewSize:
     frame: tuple[int, int]
 
 
-def augment(sample: Sample, size: ViewSize, recipe: Recipe, rng: np.random.Generator) -> Sample:
+def augment(sample: Sample, size: ViewSize, recipe: Recipe, rng: np.random.Generator) -> View:
     """Another view of a frame, as the recipe says."""
     if recipe.border and rng.random() >= _BORDER_STAYS:
         sample = sample.without_border(recipe.border)
-    view = warp(sample, view_matrix(sample.labels.shape, size, recipe, rng), size.view)
-    rgb = change_colours(view.rgb, recipe.colour, rng)
-    return Sample(rgb, spoil_depth(view.depth, rgb, recipe.depth, rng), view.labels)
+    margin = recipe.teacher.shift if recipe.teacher.weight else 0
+    wide = ViewSize((size.view[0] + 2 * margin, size.view[1] + 2 * margin), size.frame)
+    around = warp(sample, view_matrix(sample.labels.shape, wide, recipe, rng), wide.view)
+    down, right = _STEP * rng.integers(-(margin // _STEP), margin // _STEP + 1, 2) if margin else (0, 0)
+    view = around.part(margin + down, margin + right, size.view)
+    rgb = change_colours(np.ascontiguousarray(view.rgb), recipe.colour, rng)
+    spoilt = Sample(rgb, spoil_depth(view.depth, rgb, recipe.depth, rng), view.labels)
+    if not recipe.teacher.weight:
+        return View(spoilt)
+    taught = around.part(margin, margin, size.view)
+    return View(spoilt, replace(taught, depth=dither_depth(taught.depth, recipe.depth, rng)), (int(down), int(right)))
 
 
 def view_matrix(

@@ -20,7 +20,7 @@ from asymformer_ros.errors import AsymformerError
 from asymformer_ros.models.camera_network import normalized_colour, normalized_depth
 from asymformer_ros.models.normalization import Normalization
 from asymformer_ros.signals import leave_signals_to_parent
-from asymformer_ros.training.augment import Sample, ViewSize, augment
+from asymformer_ros.training.augment import Sample, View, ViewSize, augment
 from asymformer_ros.training.frames import BatchSampler, Frames
 from asymformer_ros.training.recipe import Recipe
 
@@ -34,11 +34,16 @@ _PATIENCE = 600.0  # seconds for one batch
 
 
 class Batch(NamedTuple):
-    """rgb (N, H, W, 3) uint8, depth (N, H, W, 2) uint8 as `depth_bytes` packs it, labels (N, H, W) uint8."""
+    """rgb (N, H, W, 3) uint8, depth (N, H, W, 2) uint8 as `depth_bytes` packs it, labels (N, H, W) uint8.
+
+    taught: what a teacher sees, and shifts: the (down, right) pixels that each image lies beside that.
+    """
 
     rgb: Tensor
     depth: Tensor
     labels: Tensor
+    taught: Batch | None = None
+    shifts: Sequence[tuple[int, int]] = ()
 
     @staticmethod
     def of(samples: Sequence[Sample]) -> Batch:
@@ -47,6 +52,11 @@ class Batch(NamedTuple):
             torch.from_numpy(np.stack([sample.depth for sample in samples]).astype("<u2")[..., None].view(np.uint8)),
             torch.from_numpy(np.stack([sample.labels for sample in samples])),
         )
+
+    @staticmethod
+    def of_views(views: Sequence[View]) -> Batch:
+        batch, taught = Batch.of([view.sample for view in views]), [view.taught for view in views if view.taught]
+        return batch._replace(taught=Batch.of(taught) if taught else None, shifts=[view.shift for view in views])
 
     def inputs(self, normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
         """Normalised rgb (N, 3, H, W) and depth (N, 1, H, W), float32, on the device."""
@@ -71,11 +81,11 @@ class _Augmented(Dataset[Batch | AsymformerError]):
 
     def __getitem__(self, wanted: list[tuple[int, int]]) -> Batch | AsymformerError:
         try:
-            return Batch.of([self._one(epoch, index) for epoch, index in wanted])
+            return Batch.of_views([self._one(epoch, index) for epoch, index in wanted])
         except AsymformerError as error:
             return error
 
-    def _one(self, epoch: int, index: int) -> Sample:
+    def _one(self, epoch: int, index: int) -> View:
         rng = np.random.default_rng((self._augmentation.seed, epoch, index))
         return augment(self._frames[index], self._augmentation.size, self._augmentation.recipe, rng)
 
@@ -88,7 +98,8 @@ def augmented_batches(
     Where shared memory, through which batches come, has no room for those that are made in advance, fewer are, or none.
     Raises FrameError where a frame cannot be read, AsymformerError where no batch comes for _PATIENCE seconds.
     """
-    ahead = _batches_ahead(augmentation.size.view, sampler.batch_size, workers)
+    images = sampler.batch_size * (2 if augmentation.recipe.teacher.weight else 1)
+    ahead = _batches_ahead(augmentation.size.view, images, workers)
     if workers and not ahead:
         workers = 0
     loader = DataLoader(

@@ -30,9 +30,21 @@ def spoil_depth(
         metres[_blobs(depth.shape, rng.uniform(0, faults.max_hole_share), rng)] = 0
     if rng.random() < faults.sensor_holes:
         metres[_unseen(metres, rgb, rng)] = 0
-    spoilt = np.clip(np.rint(metres * 1000), 0, 65535).astype(np.uint16)
-    spoilt[depth == 0] = 0
-    return spoilt
+    return _millimetres(metres, depth)
+
+
+def dither_depth(depth: NDArray[np.uint16], faults: DepthFaults, rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Depth (H, W) uint16 millimetres, 0 unknown, without the steps of 8 bits as often as the faults say; no fault."""
+    if rng.random() >= faults.dither:
+        return depth
+    return _millimetres(_dithered(depth * np.float32(0.001), rng), depth)
+
+
+def _millimetres(metres: Metres, before: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """As uint16; what was unknown before stays so."""
+    depth = np.clip(np.rint(metres * 1000), 0, 65535).astype(np.uint16)
+    depth[before == 0] = 0
+    return depth
 
 
 def _dithered(metres: Metres, rng: np.random.Generator) -> Metres:

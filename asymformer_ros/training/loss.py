@@ -1,8 +1,8 @@
-"""Cross entropy of classes that are weighted by how rare they are."""
+"""Cross entropy of classes that are weighted by how rare they are, and divergence from a teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -63,6 +63,23 @@ class BalancedLoss:
         total = F.cross_entropy(logits.float(), truth, self._weights, ignore_index=UNLABELLED, reduction="sum")
         weight: Tensor = self._of_label[truth].sum()
         return total / weight.clamp(min=1e-6)
+
+
+def soft_label_loss(logits: Tensor, taught: Tensor, shifts: Sequence[tuple[int, int]], temperature: float) -> Tensor:
+    """Mean divergence (Kullback and Leibler) of logits (N, C, h, w) from a teacher's, where both see the same place.
+
+    shifts: pixels, (down, right), that each image lies beside the teacher's, multiples of STRIDE. temperature: the
+    teacher's logits are divided by it.
+    """
+    height, width = logits.shape[2:]
+    losses = []
+    for student, teacher, shift in zip(logits, taught, shifts, strict=True):
+        down, right = (pixels // STRIDE for pixels in shift)
+        mine = student[:, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
+        soft = teacher[:, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] / temperature
+        log_soft = F.log_softmax(soft.float(), 0)
+        losses.append((log_soft.exp() * (log_soft - F.log_softmax(mine.float(), 0))).sum(0).mean())
+    return torch.stack(losses).mean()
 
 
 def at_phase(logits: Tensor, phase: tuple[int, int]) -> Tensor:

@@ -89,6 +89,25 @@ class RgbBranch:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """How much is learnt from a teacher: a network that sees each view before its colours and depth are changed.
+
+    weight: of the loss of its soft labels; 0: there is no teacher. temperature: its class scores are divided by that.
+    shift: pixels, a multiple of 4, that the student's view may lie beside the teacher's, down and across.
+    """
+
+    weight: float = 0.0
+    temperature: float = 1.0
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or not self.temperature > 0 or self.shift < 0 or self.shift % 4:
+            raise ConfigurationError(
+                f"a teacher's weight is not below 0, its temperature above 0, its shift a multiple of 4, got {self}"
+            )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a network is trained; the defaults are the published way for the full network from ImageNet weights.
 
@@ -130,6 +149,7 @@ class Recipe:
     rgb_branch: RgbBranch = RgbBranch()
     depth_rate: float = 1.0
     share: float | None = None
+    teacher: Teacher = Teacher()
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "power"):
@@ -188,5 +208,6 @@ ROOMS = Recipe(
         drop=0.12, holes=0.3, max_hole_share=0.3, max_noise=0.015, scale=0.04, dither=0.6, sensor_holes=0.65
     ),
     rgb_branch=RgbBranch(rate=0.2, frozen_stages=1, fixed_statistics=True, drop_path=0.1, auxiliary=0.2),
+    teacher=Teacher(weight=1.0, temperature=0.8, shift=16),
 )
 """For the network `rooms`, its RGB branch from ImageNet weights, on the 795 training frames of NYUv2."""

@@ -29,7 +29,14 @@ _BALANCE_FRAMES = 2000
 _PICTURES = 4
 
 
-def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder: Path, resources: Resources) -> int:
+def train(
+    plan: Plan,
+    network: AsymFormer,
+    splits: tuple[Frames, Frames],
+    folder: Path,
+    resources: Resources,
+    teacher: ModelBundle | None = None,
+) -> int:
     """Train on the first split, evaluate on the second, in a folder; returns `Stop.exit_code`, 0 where it has ended.
 
     It continues from the folder's state where there is one. The network is changed in place.
@@ -37,7 +44,7 @@ def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder
     written or no training frame has a label, and FrameError where no test frame has one, or a frame cannot be read.
     """
     stop = Stop(resources.minutes)
-    run = _Run(plan, network, splits, folder, resources)
+    run = _Run(plan, network, splits, folder, resources, teacher)
     try:
         with stop.on_signals():
             run.go(stop)
@@ -48,20 +55,30 @@ def train(plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder
 
 class _Run:
     def __init__(
-        self, plan: Plan, network: AsymFormer, splits: tuple[Frames, Frames], folder: Path, resources: Resources
+        self,
+        plan: Plan,
+        network: AsymFormer,
+        splits: tuple[Frames, Frames],
+        folder: Path,
+        resources: Resources,
+        teacher: ModelBundle | None,
     ) -> None:
         self._plan, self._folder, self._resources, self._frames = plan, folder, resources, splits[0]
         chosen = evenly_spaced(len(splits[1]), resources.evaluate_limit)
         self._evaluator = Evaluator(splits[1], chosen, plan, resources.device)
         self._counts = len(self._frames), len(chosen)
         content = {"training": self._frames.content, "test": splits[1].content, "weights": _hash(network)}
+        if plan.recipe.teacher.weight:
+            content["teacher"] = teacher.sha256[:16] if teacher else "the average"
         self._settings = {**plan.settings(network.config, self._counts), "content": content}
         saved = load_state(folder, self._settings)
         mixture = Mixture.of(self._frames.counts, plan.recipe.batch_size, plan.recipe.share)
         self._sampler = BatchSampler(mixture, plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
         self._progress = saved.progress if saved else Progress()
         self.log = _open_log(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
-        self._trainer = Trainer(network.to(resources.device), plan, self._loss(), self._sampler.steps_per_epoch)
+        self._trainer = Trainer(
+            network.to(resources.device), plan, self._loss(), self._sampler.steps_per_epoch, teacher
+        )
         if saved:
             self._trainer.resume(saved.trainer)
             self.log.info(f"continues at step {self._trainer.step} of {self._sampler.steps}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,13 @@ import torch
 from torch import nn
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.network import AsymFormer
 from asymformer_ros.training.average import averaged_copy, update_average
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.branch import AuxiliaryClassifiers, prepare_branch
 from asymformer_ros.training.half import half_type
-from asymformer_ros.training.loss import STRIDE, BalancedLoss
+from asymformer_ros.training.loss import STRIDE, BalancedLoss, soft_label_loss
 from asymformer_ros.training.plan import Plan
 from asymformer_ros.training.schedule import branch_factor, learning_rate, make_optimizer
 
@@ -34,13 +36,23 @@ class Trainer:
     All that is random in a step follows from the seed and the step's number, so that a continued training is the same.
     """
 
-    def __init__(self, network: AsymFormer, plan: Plan, loss: BalancedLoss, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        network: AsymFormer,
+        plan: Plan,
+        loss: BalancedLoss,
+        steps_per_epoch: int,
+        teacher: ModelBundle | None = None,
+    ) -> None:
+        """teacher: of the plan's classes; None, where the recipe has one: the average itself."""
         self._device = next(network.parameters()).device
         self.network = network
         if self._device.type == "cpu":
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         prepare_branch(network, plan.recipe.rgb_branch)
         self.average = averaged_copy(network)
+        self._teacher = teacher.network.to(self._device) if teacher else self.average
+        self._teachers_normalization = teacher.card.normalization if teacher else plan.normalization
         self.step = 0
         self._plan, self._recipe, self._loss, self._steps_per_epoch = plan, plan.recipe, loss, steps_per_epoch
         self._auxiliary = _auxiliary(network, plan)
@@ -62,6 +74,8 @@ class Trainer:
         value = float(loss.detach())
         for other in auxiliary:
             loss = loss + self._recipe.rgb_branch.auxiliary * self._loss(other.float(), labels, phase)
+        if batch.taught:
+            loss = loss + self._recipe.teacher.weight * self._divergence(logits, batch.taught, batch.shifts)
         if not math.isfinite(value):
             raise AsymformerError(
                 f"the loss of step {self.step} is {value}: begin again in another folder with a lower --learning-rate"
@@ -78,6 +92,12 @@ class Trainer:
             maps = self.network.features(rgb, depth)
             logits = self.network.decoder([fused for _, fused in maps])
             return logits, self._auxiliary([of_rgb for of_rgb, _ in maps]) if self._recipe.rgb_branch.auxiliary else []
+
+    def _divergence(self, logits: torch.Tensor, taught: Batch, shifts: Sequence[tuple[int, int]]) -> torch.Tensor:
+        rgb, depth = taught.inputs(self._teachers_normalization, self._device)
+        with torch.no_grad(), torch.autocast(self._device.type, self._half, enabled=self._half is not None):
+            teachers = self._teacher.forward_stride4(rgb, depth)
+        return soft_label_loss(logits, teachers, shifts, self._recipe.teacher.temperature)
 
     def _descend(self, loss: torch.Tensor) -> None:
         self._optimizer.zero_grad(set_to_none=True)
