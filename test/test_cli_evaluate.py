@@ -20,7 +20,7 @@ pytest.importorskip("tqdm", reason="evaluate shows a progress bar")
 pytest.importorskip("matplotlib", reason="evaluate draws the confusion matrix")
 
 from asymformer_ros import __version__
-from asymformer_ros.cli import evaluate as command
+from asymformer_ros.cli.evaluated import serving_options
 from asymformer_ros.cli.main import build_parser, main
 from asymformer_ros.frames.images import write_png
 from asymformer_ros.inference.selection import ServingOptions
@@ -169,11 +169,13 @@ def test_a_missing_package_is_named_with_what_brings_it(data: Path, tmp_path: Pa
     assert f"needs {package}, which is not installed here: `pip install {package}`" in answer.stderr
 
 
-def test_ctrl_c_ends_it_with_130_and_without_a_report(bundle: Path, tmp_path: Path) -> None:
-    data = write_small_set(tmp_path / "set", frames=2)
+def test_what_ctrl_c_interrupts_with_130_the_same_command_goes_on_with(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, report = write_small_set(tmp_path / "set", frames=2), tmp_path / "report"
     name = (data / "test.txt").read_text()
     (data / "test.txt").write_text(name * 10000)
-    words = ["evaluate", str(bundle), "--data", str(data), "--device", "cpu", "-o", str(tmp_path / "report")]
+    words = ["evaluate", str(bundle), "--data", str(data), "--device", "cpu", "-o", str(report)]
     code = f"from asymformer_ros.cli.main import main\nsys.exit(main({words!r}))"
     with subprocess.Popen([sys.executable, "-c", HERE + code], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
@@ -184,7 +186,12 @@ def test_ctrl_c_ends_it_with_130_and_without_a_report(bundle: Path, tmp_path: Pa
         rest = process.stderr.read()
     assert process.returncode == 130, seen + rest
     assert b"Traceback" not in rest
-    assert not (tmp_path / "report").exists()
+    assert [path.name for path in report.iterdir()] == ["progress.json"]
+    (counted,) = re.findall(rb"(\d+) frames are counted: the same command goes on", rest)
+    assert main([*words, "--limit", counted.decode()]) == 0
+    assert f"going on behind the first {int(counted)} frames" in capsys.readouterr().err
+    assert json.loads((report / "report.json").read_text())["frames"] == int(counted)
+    assert not (report / "progress.json").exists()
 
 
 def test_scores_are_shown_also_where_the_report_cannot_be_written(
@@ -228,6 +235,89 @@ def test_a_limit_is_a_number_of_frames(limit: str, capsys: pytest.CaptureFixture
     assert f"{limit!r} is no number of frames" in capsys.readouterr().err
 
 
+def test_missing_depth_held_out_frames_sizes_and_views_are_in_the_report_and_its_command(
+    bundle: Path, tmp_path: Path
+) -> None:
+    data = write_small_set(tmp_path / "set", frames=41)
+    (data / "train.txt").write_text("".join(f"{number:04d}\n" for number in range(41)))
+    write_png(tmp_path / "holes/1.depth.png", np.eye(4, dtype=np.uint16))
+    options = ["--hold-out", "0.1", "--limit", "2", "--input-size", "64x64", "--multi-scale", "--flip"]
+    options += ["--depth-dropout", "0,1", "--depth-holes", str(tmp_path / "holes")]
+    report: Any = evaluated(bundle, data, tmp_path / "report", *options)
+    assert list(report["missing_depth"]) == ["depth dropout 0", "depth dropout 1", "depth holes of holes"]
+    assert report["missing_depth"]["depth dropout 0"]["pixel_accuracy"] == report["pixel_accuracy"]
+    expected = {"input_size": [64, 64], "sizes": [[64, 64], [64, 64], [96, 96]], "flip": True, "hold_out": 0.1}
+    assert report["settings"] == {"temperature": 1.0, **expected}
+    assert (report["split"], report["frames"]) == ("train, held out", 2)
+    told = build_parser().parse_args(shlex.split(report["command"])[1:])
+    assert told == build_parser().parse_args(
+        ["evaluate", str(bundle), "--data", str(data), "-o", str(tmp_path / "report"), *options]
+    )
+    text = (tmp_path / "report/report.md").read_text()
+    assert "| depth dropout 1 |" in text
+    assert "Expected calibration error" in text
+    assert (tmp_path / "report/reliability.png").stat().st_size > 1000
+
+
+def test_a_report_can_be_compared_with_itself(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = evaluated(bundle, data, tmp_path, "--device", "cpu", "--limit", "1")
+    capsys.readouterr()
+    assert main(["evaluate", "--compare", str(tmp_path / "report.json"), str(tmp_path / "report.json")]) == 0
+    share = f"{report['mean_iou'] * 100:.2f}"  # type: ignore[operator]
+    assert ["mean", "iou", share, share, "+0.00"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["evaluate"], "evaluate needs MODEL, --data, -o (or --compare A B)"),
+        (["--backend", "onnxruntime", "--multi-scale"], "are PyTorch's, not of --backend onnxruntime"),
+        (["--backend", "node", "--flip"], "a node runs its model at one size"),
+        (["--input-size", "60x96"], "input size must be multiples of 32, got 60x96"),
+        (["--hold-out", "0.7"], "the share to hold out is above 0 and at most 0.5, got 0.7"),
+        (["--depth-dropout", "3"], "a share of missing depth is 0 to 1, got 3"),
+        (["--depth-holes", "nowhere"], "'nowhere' holds no depth image"),
+    ],
+)
+def test_options_that_make_no_sense_take_one_line(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    if words[0] != "evaluate":
+        words = ["evaluate", str(bundle), "--data", str(data), "-o", str(tmp_path / "report"), *words]
+    assert main(words) == 1
+    assert says in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.ros
+def test_the_node_has_the_scores_of_its_backend(bundle: Path, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS")
+    words = ["evaluate", str(bundle), "--data", str(data), "--device", "cpu", "--backend"]
+    node = ["node", "-o", str(tmp_path / "node")]
+    code = f"from asymformer_ros.cli.main import main\nsys.exit(main({[*words, *node]!r}))"
+    answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert main([*words, "torch", "-o", str(tmp_path / "torch")]) == 0
+    theirs, ours = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("torch", "node"))
+    assert ours["backend"] == "node, torch cpu fp32"
+    assert ours["frames_per_second"] > 0
+    for key in ("mean_iou", "pixel_accuracy", "confusion_matrix", "calibration", "model", "by_depth"):
+        assert ours[key] == theirs[key], key
+
+
+@pytest.mark.ros
+def test_a_node_that_cannot_serve_ends_it_with_the_nodes_own_reason(onnx: Path, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS")
+    words = ["evaluate", str(onnx), "--data", str(data), "-o", str(tmp_path / "report"), "--backend", "node"]
+    code = f"from asymformer_ros.cli.main import main\nsys.exit(main({[*words, '--device', 'cuda']!r}))"
+    answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert "segmentation_node ended with code 1: " in answer.stderr.splitlines()[-1]
+    assert "device is 'cuda'" in answer.stderr.splitlines()[-1]
+
+
 def test_auto_waits_for_the_engine() -> None:
     args = build_parser().parse_args(["evaluate", "untrained", "--data", "set", "-o", "report"])
-    assert command.serving_options(args) == ServingOptions("auto", "auto", wait=True)
+    assert serving_options(args) == ServingOptions("auto", "auto", wait=True)

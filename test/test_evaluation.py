@@ -18,6 +18,7 @@ from asymformer_ros.datasets.labelled import labels_from_one
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
 from asymformer_ros.evaluation.evaluate import WARM_UP, Evaluation, evaluate, require_same_classes
+from asymformer_ros.evaluation.tally import FrameScore
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.inference.backend import Prediction
 from asymformer_ros.inference.segmenter import Segmenter
@@ -136,18 +137,19 @@ def test_label_maps_agree_with_themselves_and_not_with_their_mirror_images() -> 
 
 
 class TruthBackend:
-    """Knows the labels of a data set's frames, in the order of what it is asked, and repeats the first to warm up."""
+    """Knows the labels of a data set's frames, each asked for twice, and repeats the first to warm up."""
 
     name = model_sha256 = "truth"
     card = ModelCard("truth", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, (64, 64))
 
     def __init__(self, data: DataSet) -> None:
-        self._answers = [data[0].labels] * WARM_UP + [data[index].labels for index in range(len(data))]
+        self._answers = [data[0].labels] * WARM_UP + [data[index // 2].labels for index in range(2 * len(data))]
         self.asked = 0
 
     def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
         self.asked += 1
-        return Prediction(self._answers[self.asked - 1][None], None)
+        labels = self._answers[self.asked - 1][None]
+        return Prediction(labels, np.full_like(labels, 204) if with_confidence else None)
 
     def close(self) -> None:
         pass
@@ -168,20 +170,27 @@ def data(tmp_path: Path) -> DataSet:
 def test_a_model_that_knows_the_truth_scores_1(data: DataSet) -> None:
     backend = TruthBackend(data)
     evaluation = evaluate(Segmenter(backend), data, range(len(data)))
-    assert evaluation.confusion.scores().mean_iou == evaluation.confusion.scores().pixel_accuracy == 1
-    assert backend.asked == WARM_UP + 3
+    tally = evaluation.tally
+    assert tally.confusion.scores().mean_iou == tally.confusion.scores().pixel_accuracy == 1
+    assert backend.asked == WARM_UP + 3 + 3  # once more without confidence, for the time
     assert len(evaluation.times) == 3
+    assert tally.reliability.ece == pytest.approx(0.2)
+    assert [(one.name, one.pixel_accuracy, one.mean_iou) for one in tally.frames] == [
+        (name, 1, 1) for name in data.frame_names
+    ]
 
 
 def test_the_prediction_is_compared_in_the_size_of_the_labels(data: DataSet) -> None:
-    counts = evaluate(Segmenter(HalvesBackend(data)), data, [0]).confusion.counts
+    counts = evaluate(Segmenter(HalvesBackend(data)), data, [0]).tally.confusion.counts
     upper, lower = (half[half != UNLABELLED] for half in np.split(data[0].labels, 2))
     np.testing.assert_array_equal(counts[:, 0], np.bincount(upper, minlength=40))
     np.testing.assert_array_equal(counts[:, 1], np.bincount(lower, minlength=40))
 
 
 def test_frames_per_second_are_those_of_the_median_frame() -> None:
-    assert Evaluation(ConfusionMatrix(1), (10.0, 20.0, 900.0)).frames_per_second == pytest.approx(50)
+    evaluation = Evaluation(1)
+    evaluation.times += [10.0, 20.0, 900.0]
+    assert evaluation.frames_per_second == pytest.approx(50)
 
 
 def test_no_frames_are_refused(data: DataSet) -> None:
@@ -210,8 +219,12 @@ def report_of(classes: LabelSet, matrix: ConfusionMatrix) -> object:
     pytest.importorskip("matplotlib", reason="a report has a picture")
     from asymformer_ros.evaluation.report import EvaluationReport
 
+    evaluation = Evaluation(len(matrix.counts))
+    evaluation.times.append(10.0)
+    evaluation.tally.confusion.counts += matrix.counts
+    evaluation.tally.frames.append(FrameScore("1", 0.5, None))
     return EvaluationReport(
-        Evaluation(matrix, (10.0,)), classes, "model", "hash", "backend", "data", "test", "asymformer evaluate"
+        evaluation, classes, "model", "hash", "backend", "data", "test", "asymformer evaluate", {"flip": False}
     )
 
 
@@ -223,7 +236,11 @@ def test_a_report_keeps_what_was_counted(tmp_path: Path) -> None:
     assert (report["mean_iou"], report["mean_iou_present"]) == (0.5, 0.75)
     assert (report["frames"], report["frames_per_second"]) == (1, 100)
     assert report["model"] == {"name": "model", "sha256": "hash"}
-    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["confusion_matrix.png", "report.json"]
+    assert report["calibration"] is None
+    assert report["confusion_matrix"][1][3] == 1
+    assert (tmp_path / "report/frames.jsonl").read_text() == '{"name": "1", "pixel_accuracy": 0.5, "mean_iou": null}\n'
+    names = ["confusion_matrix.png", "frames.jsonl", "report.json", "report.md"]
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == names
 
 
 @pytest.mark.parametrize("classes", [1, 40])

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers, add_model, progress_bar
-from asymformer_ros.datasets import SPLITS, DataSet, open_data_set
-from asymformer_ros.datasets.classes import Mapped, read_class_map
+from asymformer_ros.cli.evaluated import NODE, Evaluated, evaluated
+from asymformer_ros.cli.options import Subparsers, add_frames, add_model, image_size, open_frames, progress_bar
+from asymformer_ros.datasets import DataSet
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.evaluation.evaluate import evaluate
-from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
-from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.inference.selection import ServingOptions, open_serving
+from asymformer_ros.evaluation.compare import compare
+from asymformer_ros.evaluation.depth_loss import AS_IT_IS, Condition, dropout, holes_of
+from asymformer_ros.evaluation.evaluate import Evaluation, require_same_classes
+from asymformer_ros.evaluation.progress import Progress
+from asymformer_ros.inference.backend import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.report import EvaluationReport
@@ -26,95 +26,154 @@ def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="measure a model's mIoU on a labelled data set",
-        description="Run a model over a labelled data set as a node would, and write its IoU, accuracy and speed.",
+        description="Run a model over a labelled data set as a node would, and write its IoU, accuracy, calibration "
+        "and speed. The same command again goes on where it was interrupted.",
     )
-    add_model(parser)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="JSON: the model's classes from the data's, as for `train`"
-    )
-    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (default: auto)")
+    add_model(parser, optional=True)
+    add_frames(parser)
+    parser.add_argument("--backend", choices=(*BACKENDS, NODE), default="auto", help="what runs it (default: auto)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="of PyTorch (default: auto)")
-    parser.add_argument("--split", choices=SPLITS, default="test", help="of the data set (default: test)")
-    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N frames of the split")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
+    parser.add_argument("--input-size", type=image_size, metavar="HxW", help="in place of the model's own")
+    parser.add_argument(
+        "--multi-scale",
+        action="store_true",
+        help="sum the scores of the input size, 1.2 and 1.4 times it, as published",
+    )
+    parser.add_argument("--flip", action="store_true", help="sum the scores of the mirrored frame, too")
+    parser.add_argument(
+        "--depth-dropout", type=_shares, default=(), metavar="F,F", help="again with these shares of depth missing"
+    )
+    parser.add_argument("--depth-holes", type=Path, metavar="DIR", help="again with the holes of these depth images")
+    parser.add_argument("-o", "--output", type=Path, metavar="REPORT", help="folder for the report")
+    parser.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("A", "B"), help="only tell where two report.json differ"
+    )
     parser.set_defaults(run=run)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames: give 1 or more")
-    return int(text)
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of shares, such as 0,0.25,0.5,1") from None
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError, FrameError, CheckpointError or BackendError, as opening and evaluating do."""
+    if args.compare:
+        print("\n".join(compare(*args.compare)))
+        return 0
     from asymformer_ros.evaluation.report import REPORT_FILE
 
-    if args.output.exists() and not args.output.is_dir():
-        raise ConfigurationError(f"--output {args.output} is a file: give a folder for the report")
+    _check(args)
     bar = progress_bar()
-    data = _open_data(args)
-    count = min(len(data), args.limit or len(data))
-    with (
-        closing(open_serving(args.model, serving_options(args))) as backend,
-        bar(range(count), backend.name, unit="frame") as frames,
-    ):
-        report = _evaluate(args, backend, data, frames)
+    data, conditions = open_frames(args), _conditions(args)
+    frames = range(min(len(data), args.limit or len(data)))
+    with evaluated(args) as served:
+        require_same_classes(served.card.label_set, data.label_set)
+        evaluation, progress = Evaluation(len(data.label_set), conditions), _progress(args, served, data)
+        progress.resume(evaluation, len(frames))
+        with (
+            progress.kept(evaluation),
+            bar(total=len(frames), initial=evaluation.done, desc=served.name(), unit="frame") as shown,
+        ):
+            for _ in evaluation.run(served.segmenter, data, frames[evaluation.done :]):
+                shown.update()
+                progress.save_now_and_then(evaluation)
+        report = _report(args, served, data, evaluation)
     print("\n".join(_table(report)))  # before the files: where they cannot be written, the scores are not lost
     report.save(args.output)
+    progress.remove()
     print(f"wrote {args.output / REPORT_FILE}")
     return 0
 
 
-def _evaluate(
-    args: argparse.Namespace, backend: InferenceBackend, data: DataSet, frames: Iterable[int]
-) -> EvaluationReport:
+def _check(args: argparse.Namespace) -> None:
+    missing = [name for name, value in (("MODEL", args.model), ("--data", args.data), ("-o", args.output)) if not value]
+    if missing:
+        raise ConfigurationError(
+            f"evaluate needs {', '.join(missing)} (or --compare A B): see `asymformer evaluate -h`"
+        )
+    if args.output.exists() and not args.output.is_dir():
+        raise ConfigurationError(f"--output {args.output} is a file: give a folder for the report")
+
+
+def _conditions(args: argparse.Namespace) -> list[Condition]:
+    holes = [holes_of(args.depth_holes)] if args.depth_holes else []
+    return [AS_IT_IS, *(dropout(share) for share in args.depth_dropout), *holes]
+
+
+def _progress(args: argparse.Namespace, served: Evaluated, data: DataSet) -> Progress:
+    identity = {
+        "model": served.model_sha256,
+        "backend": args.backend,
+        "data": data.fingerprint,
+        "frames": list(data.frame_names),
+        "classes": data.label_set.to_json(),
+        "settings": _settings(args, served),
+        "missing depth": [condition.name for condition in _conditions(args)],
+    }
+    return Progress(args.output, identity)
+
+
+def _settings(args: argparse.Namespace, served: Evaluated) -> dict[str, object]:
+    chosen = {"hold_out": args.hold_out, "classes": args.classes and str(args.classes)}
+    return {
+        "input_size": list(served.card.input_size),
+        "temperature": served.card.temperature,
+        **{name: value for name, value in chosen.items() if value is not None},
+        **served.settings,
+    }
+
+
+def _report(args: argparse.Namespace, served: Evaluated, data: DataSet, evaluation: Evaluation) -> EvaluationReport:
     from asymformer_ros.evaluation.report import EvaluationReport
 
     return EvaluationReport(
-        evaluation=evaluate(Segmenter(backend), data, frames),
+        evaluation=evaluation,
         label_set=data.label_set,
-        model=backend.card.name,
-        sha256=backend.model_sha256,
-        backend=backend.name,
+        model=served.card.name,
+        sha256=served.model_sha256,
+        backend=served.name(),
         data=data.name,
-        split=args.split,
+        split=args.split if args.hold_out is None else "train, held out",
         command=_command(args),
+        settings=_settings(args, served),
     )
-
-
-def _open_data(args: argparse.Namespace) -> DataSet:
-    data = open_data_set(args.data, args.split)
-    return Mapped(data, read_class_map(args.classes, [data.label_set])) if args.classes else data
-
-
-def serving_options(args: argparse.Namespace) -> ServingOptions:
-    """As a node's, but "auto" waits for the engine: one backend is to answer for all frames."""
-    return ServingOptions(args.backend, args.device, args.label_set, wait=True)
 
 
 def _command(args: argparse.Namespace) -> str:
     """The command with all that it took by default."""
-    given = [("--label-set", args.label_set), ("--limit", args.limit), ("--classes", args.classes)]
+    given = [
+        ("--label-set", args.label_set),
+        ("--limit", args.limit),
+        ("--classes", args.classes),
+        ("--hold-out", args.hold_out),
+        ("--input-size", args.input_size and "{}x{}".format(*args.input_size)),
+        ("--depth-dropout", ",".join(f"{share:g}" for share in args.depth_dropout)),
+        ("--depth-holes", args.depth_holes),
+    ]
     options = ["--backend", args.backend, "--device", args.device, "--split", args.split]
     options += [word for name, value in given if value for word in (name, str(value))]
+    options += [f"--{name}" for name in ("multi-scale", "flip") if getattr(args, name.replace("-", "_"))]
     words = ["asymformer", "evaluate", args.model, "--data", str(args.data), *options, "-o", str(args.output)]
     return shlex.join(words)
 
 
 def _table(report: EvaluationReport) -> Iterator[str]:
-    scores, evaluation = report.evaluation.confusion.scores(), report.evaluation
-    width = max(len(name) for name in (*report.label_set.names, "mean IoU of classes in the data"))
+    from asymformer_ros.evaluation.report import percent
+
+    content = report.to_json()
+    rows = [*content["class_iou"].items(), ("mean IoU", content["mean_iou"])]
+    rows += [("mean IoU of classes in the data", content["mean_iou_present"])]
+    rows += [(name.replace("_", " "), content[name]) for name in ("mean_accuracy", "pixel_accuracy")]
+    for group in ("by_depth", "by_camera", "missing_depth"):
+        rows += [(f"mean IoU present, {name}", scores["mean_iou_present"]) for name, scores in content[group].items()]
+    if content["calibration"]:
+        rows += [("expected calibration error", content["calibration"]["ece"])]
+    width = max(len(name) for name, _ in rows)
     yield f"{'class':{width}}  IoU, %"
-    for name, iou in zip(report.label_set.names, scores.class_iou, strict=True):
-        yield f"{name:{width}}  {'     -' if iou is None else f'{iou * 100:6.2f}'}"
-    for name, share in (
-        ("mean IoU", scores.mean_iou),
-        ("mean IoU of classes in the data", scores.mean_iou_present),
-        ("mean accuracy", scores.mean_accuracy),
-        ("pixel accuracy", scores.pixel_accuracy),
-    ):
-        yield f"{name:{width}}  {share * 100:6.2f}"
-    speed = f"{len(evaluation.times)} frames, {evaluation.frames_per_second:.1f} a second"
+    for name, share in rows:
+        yield f"{name:{width}}  {percent(share):>6}"
+    speed = f"{content['frames']} frames, {content['frames_per_second']:.1f} a second"
     yield f"{report.model}, {report.backend}: {speed}"

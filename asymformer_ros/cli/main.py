@@ -19,6 +19,7 @@ from asymformer_ros.signals import exit_code, handling
 
 SUBCOMMANDS = (
     "build-engine",
+    "calibrate",
     "convert",
     "demo",
     "doctor",

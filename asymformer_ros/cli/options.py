@@ -12,17 +12,61 @@ from typing import TYPE_CHECKING, Any
 from asymformer_ros.optional import importing
 
 if TYPE_CHECKING:
+    from asymformer_ros.datasets import DataSet
     from asymformer_ros.models.bundle import ModelBundle
 
 Subparsers = argparse._SubParsersAction  # argparse has no public name for it
 
 
-def add_model(parser: argparse.ArgumentParser, kinds: str = "bundle, checkpoint, .onnx file") -> None:
+def add_model(
+    parser: argparse.ArgumentParser, kinds: str = "bundle, checkpoint, .onnx file", *, optional: bool = False
+) -> None:
     """Add what `open_model` opens: MODEL, and --label-set, "" for the model's own."""
-    parser.add_argument("model", metavar="MODEL", help=f"{kinds}, or a name such as nyuv2 or demo")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?" if optional else None,
+        help=f"{kinds}, or a name such as nyuv2 or demo",
+    )
     parser.add_argument(
         "--label-set", default="", metavar="SET", help="name or .json file of the classes, in place of the model's own"
     )
+
+
+def add_frames(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Add the options that `open_frames` reads, and --limit."""
+    from asymformer_ros.datasets import SPLITS
+
+    parser.add_argument("--data", type=Path, required=required, metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="JSON: the model's classes from the data's, as for `train`"
+    )
+    parser.add_argument("--split", choices=SPLITS, default="test", help="of the data set (default: test)")
+    parser.add_argument(
+        "--hold-out", type=float, metavar="F", help="frames that `train --hold-out F` leaves out, in place of a split"
+    )
+    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N frames")
+
+
+def open_frames(args: argparse.Namespace) -> DataSet:
+    """The labelled frames that --data, --split, --hold-out and --classes ask for.
+
+    Raises ConfigurationError or FrameError where there are none such.
+    """
+    from asymformer_ros.datasets import hold_out, open_data_set
+    from asymformer_ros.datasets.classes import Mapped, read_class_map
+
+    if args.hold_out is None:
+        data = open_data_set(args.data, args.split)
+    else:
+        data = hold_out(open_data_set(args.data, "train"), args.hold_out)[1]
+    return Mapped(data, read_class_map(args.classes, [data.label_set])) if args.classes else data
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames: give 1 or more")
+    return int(text)
 
 
 def image_size(text: str) -> tuple[int, int]:

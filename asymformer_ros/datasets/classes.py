@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,4 +91,4 @@ class Mapped:
 
     def __getitem__(self, index: int) -> LabelledFrame:
         labelled = self._data[index]
-        return LabelledFrame(labelled.frame, self._table[labelled.labels])
+        return replace(labelled, labels=self._table[labelled.labels])

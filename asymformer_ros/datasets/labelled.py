@@ -20,11 +20,13 @@ SPLITS = ("train", "test")
 class LabelledFrame:
     """A frame and the true class of each of its pixels.
 
-    labels: (H, W) uint8, class 0..N-1, 255 (void) where there is none. Raises FrameError for another shape or type.
+    labels: (H, W) uint8, class 0..N-1, 255 (void) where there is none. camera: what took it, "" where the data set does
+    not say. Raises FrameError for another shape or type.
     """
 
     frame: RgbdFrame
     labels: NDArray[np.uint8]
+    camera: str = ""
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.frame.size or self.labels.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix."""
+"""The pictures of a report: confusion matrix and reliability."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.evaluation.calibration import BINS, Reliability
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.optional import importing
 
@@ -34,6 +35,25 @@ def confusion_picture(counts: NDArray[np.int64], label_set: LabelSet) -> bytes:
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     figure.colorbar(image, label="share of the true class", shrink=0.6)
+    return _png(figure)
+
+
+def reliability_picture(reliability: Reliability) -> bytes:
+    """PNG of the accuracy of pixels by their confidence, above how many there are of each."""
+    bins = reliability.bins()
+    confidence, accuracy, share = ([getattr(one, name) for one in bins] for name in ("confidence", "accuracy", "share"))
+    figure = Figure(figsize=(5, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color="grey", linestyle="--", label="calibrated")
+    upper.plot(confidence, accuracy, marker="o", label=f"ECE {(reliability.ece or 0) * 100:.1f} %")
+    upper.set(ylabel="pixels that are right", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(loc="upper left")
+    lower.bar(confidence, share, width=0.8 / BINS)
+    lower.set(xlabel="confidence", ylabel="pixels")
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     file = BytesIO()
     FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()

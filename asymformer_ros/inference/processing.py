@@ -49,6 +49,14 @@ def classify(
     return labels, np.rint(255 / total).astype(np.uint8)
 
 
+def scores_at(logits: NDArray[np.float32], size: tuple[int, int], pixels: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Scores (n, C) that `classify` compares at some pixels.
+
+    logits: (C, h, w). size: (H, W). pixels: (n,) indices into a flattened (H, W).
+    """
+    return np.stack([_full_size(scores, size).ravel()[pixels] for scores in logits], axis=1)
+
+
 def _full_size(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Scores (h, w) of one class at (H, W), pixel centres aligned; the same array where they have that size."""
     if scores.shape == size:

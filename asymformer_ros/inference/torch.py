@@ -61,14 +61,14 @@ class TorchBackend:
         """Whether the logits of a plain test frame are all finite. Warms the network up, too."""
         ramp, depth = plain_frame(self.card.input_size)
         with torch.inference_mode():
-            return bool(torch.isfinite(self._logits(ramp[None], depth[None])).all())
+            return bool(torch.isfinite(self.logits4(ramp[None], depth[None])).all())
 
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """See InferenceBackend."""
         images, metres = as_batch(rgb, depth, self.card.input_size)
         try:
             with torch.inference_mode():
-                prediction = self._classify(self._logits(images, metres), with_confidence)
+                prediction = self._classify(self.logits4(images, metres), with_confidence)
         except RuntimeError as error:  # PyTorch's own, out of memory and lost devices among them
             raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
         return prediction.first() if rgb.ndim == 3 else prediction
@@ -79,8 +79,9 @@ class TorchBackend:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _logits(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> torch.Tensor:
-        """(N, classes, h/4, w/4) class scores of N images."""
+    @torch.inference_mode()
+    def logits4(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> torch.Tensor:
+        """(N, classes, h/4, w/4) class scores of rgb (N, h, w, 3) and depth (N, h, w), at any multiple of 32."""
         images = (torch.from_numpy(image).to(self._device) for image in (rgb, depth_bytes(depth)))
         return self._network.forward_stride4(*images)
 
