@@ -186,7 +186,7 @@ class OwnPolicy:
     def __init__(self, slop_ms: float, timeout: float = 1.0) -> None:
         self.now = 0.0
         self.pairs: Pairs = []
-        self.synchronizer = NearestStampSynchronizer(round(slop_ms * MS), timeout, lambda: self.now)
+        self.synchronizer = NearestStampSynchronizer(round(slop_ms * MS), timeout, clock=lambda: self.now)
         self.synchronizer.registerCallback(record(self.pairs))
 
     def play(self, arrivals: list[tuple[float, int, float]]) -> Pairs:
@@ -284,3 +284,84 @@ def test_a_steady_camera_loses_no_pair_whatever_its_jitter(jitter: list[int], of
     for number, (rgb, depth) in enumerate(expected):
         policy.play([(number / 30, 0, rgb), (number / 30 + 0.01, 1, depth)])
     assert policy.pairs == expected
+
+
+class WithoutDepth(OwnPolicy):
+    """Our own policy that lets colour go alone after a second without depth."""
+
+    def __init__(self, slop_ms: float) -> None:
+        super().__init__(slop_ms)
+        self.outputs: list[tuple[float, float, float | None]] = []  # time in s, stamps in ms
+        self.synchronizer = NearestStampSynchronizer(round(slop_ms * MS), 1.0, 1.0, lambda: self.now)
+        self.synchronizer.registerCallback(self._keep)
+
+    def _keep(self, rgb: Image, depth: Image | None) -> None:
+        self.outputs.append(
+            (self.now, stamp_ns(rgb.header) / MS, None if depth is None else stamp_ns(depth.header) / MS)
+        )
+
+
+def test_colour_goes_alone_while_depth_is_silent_and_in_pairs_again_afterwards() -> None:
+    policy = WithoutDepth(5)
+    stamps = [1000 + 100 * number for number in range(60)]
+    dead = range(3000, 5000)
+    arrivals = [(stamp / 1000, 0, stamp) for stamp in stamps]
+    arrivals += [(stamp / 1000 + 0.01, 1, stamp) for stamp in stamps if stamp not in dead]
+    policy.play(arrivals)
+    alone = [rgb for _, rgb, depth in policy.outputs if depth is None]
+    assert alone == [stamp for stamp in stamps if 3900 < stamp <= 5000]
+    assert [rgb for _, rgb, depth in policy.outputs if depth is not None] == [
+        stamp for stamp in stamps if stamp < 3000 or stamp > 5000
+    ]
+
+
+def test_without_leave_colour_waits_for_depth_for_ever() -> None:
+    assert OwnPolicy(20).play([(stamp / 1000, 0, stamp) for stamp in range(1000, 9000, 100)]) == []
+
+
+def test_a_callback_that_was_held_up_does_not_let_colour_go_alone() -> None:
+    """Both streams come in a burst after three silent seconds."""
+    policy = WithoutDepth(5)
+    policy.play([(0.0, 0, 1000), (0.01, 1, 1000)])
+    burst = [(index, stream) for index in range(5) for stream in (0, 1)]
+    policy.play([(3.0 + 0.002 * index + 0.001 * stream, stream, 4000 + 33 * index) for index, stream in burst])
+    assert [depth for _, _, depth in policy.outputs] == [1000, *(4000 + 33 * index for index in range(5))]
+
+
+def test_both_policies_let_colour_go_alone(policy: str) -> None:
+    now, outputs = [0.0], []
+    synchronizer = make_synchronizer(policy, 0.02, 1.0, 0.5)
+    synchronizer._clock = lambda: now[0]
+    synchronizer.reset()
+    synchronizer.registerCallback(lambda rgb, depth: outputs.append((rgb, depth)))
+    images = [image(1000 + 100 * number) for number in range(10)]
+    for number, message in enumerate(images):
+        now[0] = 0.1 * number
+        synchronizer.add(message, 0)
+    assert outputs == [(message, None) for message in images[6:]]
+    depth = image(2000)
+    synchronizer.add(depth, 1)
+    synchronizer.add(image(2000), 0)
+    assert [pair[1] for pair in outputs[4:]] == [depth]
+
+
+@given(Steps, st.integers(0, 30))
+def test_any_interleaving_lets_colour_go_alone_only_where_depth_is_silent_and_stays_in_order(
+    steps: list[tuple[bool, int, float]], slop_ms: int
+) -> None:
+    policy, now, arrivals = WithoutDepth(slop_ms), 0.0, []
+    for is_depth, stamp, pause in steps:
+        now += pause
+        arrivals.append((now, int(is_depth), float(stamp)))
+    policy.play(arrivals)
+    colours = [rgb for _, rgb, _ in policy.outputs]
+    sent = [stamp for _, stream, stamp in arrivals if not stream]
+    assert colours == sorted(colours)
+    assert all(colours.count(stamp) <= sent.count(stamp) for stamp in colours)
+    for when, rgb, depth in policy.outputs:
+        if depth is None:
+            assert not [arrival for arrival, stream, _ in arrivals if stream and when - 1 <= arrival < when]
+        else:
+            assert abs(rgb - depth) <= slop_ms
+    if len(sent) == len(arrivals) > 3 and now > 1:
+        assert policy.outputs, "no depth came at all, and no colour went alone"

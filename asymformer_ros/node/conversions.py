@@ -38,17 +38,20 @@ _MAX_ASPECT_DIFFERENCE = 0.01
 
 
 def frame_from_messages(
-    rgb: Image | CompressedImage, depth: Image | CompressedImage, max_pixels: int = MAX_PIXELS
+    rgb: Image | CompressedImage, depth: Image | CompressedImage | None, max_pixels: int = MAX_PIXELS
 ) -> RgbdFrame:
     """Convert a synchronised pair. Uncompressed rgb8 is a view on the message's own data.
 
-    Depth of another size but the same aspect ratio is brought to the colour image's size (nearest). Raises
-    FrameError for an encoding, layout or size that cannot be segmented, and for more pixels, naming it.
+    Depth of another size but the same aspect ratio is brought to the colour image's size (nearest); None makes depth
+    that is nowhere known. Raises FrameError for an encoding, layout or size that cannot be segmented, and for more
+    pixels, naming it.
     """
     for message in (rgb, depth):
         if isinstance(message, Image):
             check_size(message.width, message.height, max_pixels)
     colour = _compressed_rgb(rgb, max_pixels) if isinstance(rgb, CompressedImage) else _rgb(rgb)
+    if depth is None:
+        return RgbdFrame(colour, np.full(colour.shape[:2], np.nan, dtype=np.float32))
     metres = _compressed_depth(depth, max_pixels) if isinstance(depth, CompressedImage) else _depth(depth)
     if colour.shape[:2] != metres.shape:
         metres = _depth_at_colour_size(metres, colour.shape[1], colour.shape[0])

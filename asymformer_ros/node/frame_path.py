@@ -88,7 +88,8 @@ class FramePath:
             return []
         start = perf_counter()
         frame = frame_from_messages(pair.rgb, pair.depth, self._settings().max_pixels)
-        camera.converted(frame.depth)
+        if pair.depth is not None:
+            camera.converted(frame.depth)
         return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]
 
     def _segment(self, requests: Sequence[Request]) -> list[Segmentation]:
@@ -149,5 +150,5 @@ def _calibration(request: Request) -> tuple[CameraInfo | None, Intrinsics | None
     try:
         return info, intrinsics_of(info, size)
     except AsymformerError as error:
-        camera.health.doubt("calibration", f"segmentation/points is not published: {error}")
+        camera.health.note(f"segmentation/points is not published: {error}")
         return info, None

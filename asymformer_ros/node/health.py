@@ -45,6 +45,7 @@ class Health:
         self._last_loss = ""
         self._times: dict[str, deque[float]] = {}
         self.findings: list[Finding] = []
+        self._depth_lacks = False
 
     def lost(self, kind: str, explanation: str) -> bool:
         """Count a lost frame and log why, once for explanations that differ only in their numbers: then True."""
@@ -84,6 +85,22 @@ class Health:
         else:
             self._logger.info(f"{camera}{finding.sentence}")
 
+    def depth_lacks(self) -> None:
+        """Tell that colour is segmented alone, once until depth comes again."""
+        self.counts["of colour alone"] += 1
+        if not self._depth_lacks:
+            self._depth_lacks = True
+            self._logger.warning(self._colour_alone())
+
+    def depth_came(self) -> None:
+        """Tell that depth comes again."""
+        if self._depth_lacks:
+            self._depth_lacks = False
+            self._logger.info("depth comes again: segmenting colour and depth")
+
+    def _colour_alone(self) -> str:
+        return f"no depth for {self.depth.silence():.1f} s: segmenting colour alone"
+
     def replaced(self) -> None:
         """Count a pair that made way for a newer one."""
         self.counts["replaced"] += 1
@@ -98,6 +115,7 @@ class Health:
     def restart(self) -> None:
         """Forget ages and stage times: time has jumped, or the node starts anew."""
         self._times.clear()
+        self._depth_lacks = False
         for rate in (self.colour, self.depth, self.pairs, self.published):
             rate.restart()
 
@@ -112,7 +130,10 @@ class Health:
             "depth rate (Hz)": f"{self.depth.per_second():.1f}",
             "pair rate (Hz)": f"{self.pairs.per_second():.1f}",
             "published rate (Hz)": f"{self.published.per_second():.1f}",
-            **{f"frames {kind}": str(self.counts[kind]) for kind in ("published", "replaced", *_LOST)},
+            **{
+                f"frames {kind}": str(self.counts[kind])
+                for kind in ("published", "replaced", "of colour alone", *_LOST)
+            },
             **self._percentiles(),
         }
         values |= {f"doctor: {finding.cause}": finding.sentence for finding in self.findings}
@@ -130,9 +151,13 @@ class Health:
             return level, f"frames lost in the last second: {told}; {self._last_loss}"
         if not expects_frames:
             return DiagnosticStatus.OK, "idle"
-        grave = worst(self.findings) != "ok"
-        told = "; ".join(finding.text for finding in self.findings if not grave or finding.severity != "ok")
-        return _LEVELS[worst(self.findings)], told or "segmenting"
+        findings = [*self._degraded(), *self.findings]
+        grave = worst(findings) != "ok"
+        told = "; ".join(finding.text for finding in findings if not grave or finding.severity != "ok")
+        return _LEVELS[worst(findings)], told or "segmenting"
+
+    def _degraded(self) -> list[Finding]:
+        return [Finding("warning", "rgb-only", self._colour_alone())] if self._depth_lacks else []
 
     def _percentiles(self) -> dict[str, str]:
         told = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, qos_profile_sensor_data
@@ -31,10 +32,13 @@ _STREAMS = ("colour", "depth")
 
 @dataclass(frozen=True)
 class Pair:
-    """A colour and a depth message of one moment, and the colour camera's newest calibration."""
+    """A colour and a depth message of one moment, and the colour camera's newest calibration.
+
+    depth: None where none comes and colour is segmented alone.
+    """
 
     rgb: Message
-    depth: Message
+    depth: Message | None
     camera_info: CameraInfo | None
 
 
@@ -49,7 +53,10 @@ class Inputs:
     ) -> None:
         self._node, self._prefix, self._health, self._on_pair = node, prefix, health, on_pair
         self._camera_info: CameraInfo | None = None
-        self._synchronizer = make_synchronizer(settings.synchronizer, settings.slop, settings.pair_timeout)
+        depth_timeout = settings.depth_timeout if settings.allow_rgb_only else inf
+        self._synchronizer = make_synchronizer(
+            settings.synchronizer, settings.slop, settings.pair_timeout, depth_timeout
+        )
         self._synchronizer.registerCallback(self._on_match)
         self._subscribers = [
             self._subscribe("rgb/image", settings.image_transport),
@@ -99,6 +106,8 @@ class Inputs:
                 raise FrameError(
                     f"{_STREAMS[stream]} image has a stamp below zero ({stamp * 1e-9:.3f} s): mend the driver's clock"
                 )
+            if stream == 1:
+                self._health.depth_came()
             self._synchronizer.add(message, stream)
         except Exception as error:  # one message must not end the node
             self._health.raised(error)
@@ -107,7 +116,10 @@ class Inputs:
         self._camera_info = message
         self.watch.saw(2, message, stamp_ns(message.header))
 
-    def _on_match(self, rgb: Message, depth: Message) -> None:
-        self._health.pairs.tick()
-        self.watch.paired()
+    def _on_match(self, rgb: Message, depth: Message | None) -> None:
+        if depth is None:
+            self._health.depth_lacks()
+        else:
+            self._health.pairs.tick()
+            self.watch.paired()
         self._on_pair(Pair(rgb, depth, self._camera_info))

@@ -96,6 +96,15 @@ SPECS: dict[str, ParameterSpec] = {
         limits=(1, 1 << 26),
         dynamic=True,
     ),
+    "allow_rgb_only": ParameterSpec(
+        False,
+        "Whether colour is segmented alone, with empty depth, while no depth comes; false waits for depth.",
+    ),
+    "depth_timeout": ParameterSpec(
+        1.0,
+        "Seconds without depth after which colour is segmented alone, where allow_rgb_only is true.",
+        limits=(0.0, 60.0),
+    ),
     "enabled": ParameterSpec(True, "Whether frames are segmented; false keeps everything loaded.", dynamic=True),
     "overlay_alpha": ParameterSpec(
         0.5, "Weight of the palette in the overlay: 0 shows the camera, 1 the palette.", limits=(0.0, 1.0), dynamic=True
@@ -132,6 +141,8 @@ class Settings:
     pair_timeout: float
     synchronizer: str
     max_pixels: int
+    allow_rgb_only: bool
+    depth_timeout: float
     enabled: bool
     overlay_alpha: float
     min_confidence: float

@@ -44,7 +44,11 @@ class Rate:
         recent = [time for time in self._times.copy() if time > now - self._span]
         return (len(recent) - 1) / (now - recent[0]) if len(recent) > 1 and now > recent[0] else 0.0
 
+    def silence(self) -> float:
+        """Seconds since the last event, or since the start."""
+        times = self._times.copy()
+        return self._clock() - (times[-1] if times else self._start)
+
     def stopped(self) -> bool:
         """Whether nothing has come for three of its periods, at most 2 s, or for 2 s since the start."""
-        times = self._times.copy()
-        return self._clock() - (times[-1] if times else self._start) > silence_limit(times)
+        return self.silence() > silence_limit(self._times.copy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic
 
 from std_msgs.msg import Header
@@ -18,29 +19,39 @@ SYNCHRONIZERS = ("nearest_stamp", "message_filters")
 QUEUE_SIZE = 100
 """Messages of each stream that wait at most, whatever their rate. With message_filters it is the only limit."""
 
+COLOURS_WITHOUT_DEPTH = 3
+"""Colour images in a row before depth counts as silent: a callback that was held up finds some of both."""
+
 BACKWARD_JUMP_NS = 500_000_000
 """A stamp this much older than the newest one of its stream means that time jumped back, as when a bag loops."""
 
 
-def make_synchronizer(name: str, slop: float, timeout: float) -> RgbdSynchronizer:
-    """The synchroniser of that name. Raises DependencyError where message_filters is asked for and not there."""
+def make_synchronizer(name: str, slop: float, timeout: float, depth_timeout: float = inf) -> RgbdSynchronizer:
+    """The synchroniser of that name. Raises DependencyError where message_filters is asked for and not there.
+
+    depth_timeout: seconds without depth after which colour goes out alone.
+    """
     if name == "message_filters":
         require("parameter synchronizer, which is 'message_filters' in place of 'nearest_stamp',", "message_filters")
     slop_ns = round(slop * 1e9)
-    return (
-        NearestStampSynchronizer(slop_ns, timeout) if name == "nearest_stamp" else MessageFiltersSynchronizer(slop_ns)
-    )
+    if name == "nearest_stamp":
+        return NearestStampSynchronizer(slop_ns, timeout, depth_timeout)
+    return MessageFiltersSynchronizer(slop_ns, depth_timeout)
 
 
 class RgbdSynchronizer(SimpleFilter):
     """Puts out pairs (colour, depth) of one moment; `registerCallback` and `connectInput` as message_filters has them.
 
     It runs in the thread that adds a message. Each message is used once. A stream whose stamps jump back begins anew.
+    After `depth_timeout` seconds without depth, by the clock of arrival, colour goes out alone, as (colour, None),
+    until depth comes again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, depth_timeout: float = inf, clock: Callable[[], float] = monotonic) -> None:
         super().__init__()
         self._newest = [0, 0]
+        self._depth_timeout, self._clock = depth_timeout, clock
+        self._depth_came, self._colours_since = clock(), 0
 
     def connectInput(self, filters: Sequence[SimpleFilter]) -> None:  # noqa: N802 - its name in message_filters
         """Take colour from the first filter and depth from the second."""
@@ -54,13 +65,30 @@ class RgbdSynchronizer(SimpleFilter):
             self._forget(stream)
             self._newest[stream] = stamp
         self._newest[stream] = max(self._newest[stream], stamp)
-        self._pair(message, stamp, stream)
+        if self._lacks_depth(stream):
+            self._pass_alone(message, stamp)
+        else:
+            self._pair(message, stamp, stream)
 
     def reset(self) -> None:
         """Forget every message that waits: time has jumped."""
         for stream in (0, 1):
             self._forget(stream)
         self._newest = [0, 0]
+        self._depth_came, self._colours_since = self._clock(), 0
+
+    def _lacks_depth(self, stream: int) -> bool:
+        """Whether this is a colour image that no depth is to be expected for."""
+        if stream == 1:
+            self._depth_came, self._colours_since = self._clock(), 0
+            return False
+        self._colours_since += 1
+        silence = self._clock() - self._depth_came
+        return self._colours_since >= COLOURS_WITHOUT_DEPTH and silence > self._depth_timeout
+
+    def _pass_alone(self, message: Message, stamp: int) -> None:
+        self._forget(0)
+        self.signalMessage(message, None)
 
     def _pair(self, message: Message, stamp: int, stream: int) -> None:
         raise NotImplementedError
@@ -75,8 +103,8 @@ class MessageFiltersSynchronizer(RgbdSynchronizer):
     Its callback only keeps the pair, for it holds a lock meanwhile, and for ever where the callback raises.
     """
 
-    def __init__(self, slop_ns: int) -> None:
-        super().__init__()
+    def __init__(self, slop_ns: int, depth_timeout: float = inf) -> None:
+        super().__init__(depth_timeout)
         self._inputs = (SimpleFilter(), SimpleFilter())
         self._pairs: list[tuple[Message, Message]] = []
         slop = (slop_ns + 1) * 1e-9  # it pairs offsets strictly below its slop
@@ -101,9 +129,11 @@ class NearestStampSynchronizer(RgbdSynchronizer):
     what is older than the newest pair is dropped.
     """
 
-    def __init__(self, slop_ns: int, timeout: float, clock: Callable[[], float] = monotonic) -> None:
-        super().__init__()
-        self._slop_ns, self._timeout, self._clock = slop_ns, timeout, clock
+    def __init__(
+        self, slop_ns: int, timeout: float, depth_timeout: float = inf, clock: Callable[[], float] = monotonic
+    ) -> None:
+        super().__init__(depth_timeout, clock)
+        self._slop_ns, self._timeout = slop_ns, timeout
         self._streams = (_Stream(), _Stream())
 
     def _forget(self, stream: int) -> None:
@@ -117,6 +147,11 @@ class NearestStampSynchronizer(RgbdSynchronizer):
         while pair := self._ready(stream):
             rgb, depth = (self._streams[side].take(chosen) for side, chosen in enumerate(pair))
             self.signalMessage(rgb, depth)
+
+    def _pass_alone(self, message: Message, stamp: int) -> None:
+        colours = self._streams[0]
+        if colours.add(message, stamp, self._clock()):
+            self.signalMessage(colours.take(stamp), None)
 
     def _ready(self, stream: int) -> tuple[int, int] | None:
         """The oldest stamps (colour, depth) that make a pair now that `stream` has a new message."""
@@ -142,9 +177,10 @@ class _Stream:
         self._last = self._paired = 0
         self._gaps = deque([0, 0], maxlen=2)
 
-    def add(self, message: Message, stamp: int, now: float) -> None:
+    def add(self, message: Message, stamp: int, now: float) -> bool:
+        """Take a message; returns whether it may still go out: it is not older than the newest that has."""
         if stamp < self._paired:
-            return
+            return False
         if self._last and stamp > self._last:
             self._gaps.append(stamp - self._last)
         self._last = max(self._last, stamp)
@@ -153,6 +189,7 @@ class _Stream:
         self._messages[stamp] = (now, message)
         if len(self.stamps) > QUEUE_SIZE:
             self._remove(next(iter(self._messages)))
+        return True
 
     def expire(self, before: float) -> None:
         """Drop what arrived before that time."""
