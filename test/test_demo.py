@@ -23,8 +23,8 @@ from asymformer_ros.errors import AsymformerError, ConfigurationError
 
 def arguments(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    demo.add_parser(parser.add_subparsers())
-    return parser.parse_args(["demo", *given])
+    demo.add_arguments(parser)
+    return parser.parse_args(given)
 
 
 @pytest.mark.ros

@@ -19,9 +19,8 @@ CODE = "\n".join(path.read_text() for path in (ROOT / "asymformer_ros" / "engine
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
-    subparsers = parser.add_subparsers()
-    build_engine.add_parser(subparsers)
-    return subparsers.choices["build-engine"]
+    build_engine.add_arguments(parser)
+    return parser
 
 
 def test_the_table_of_arguments_is_that_of_the_command() -> None:

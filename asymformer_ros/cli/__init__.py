@@ -1,1 +1,1 @@
-"""The `asymformer` command. Each subcommand is one module with `add_parser(subparsers)` and `run(args) -> int`."""
+"""The `asymformer` command. Each subcommand is one module with `add_arguments(parser)` and `run(args) -> int`."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers, add_model
+from asymformer_ros.cli.options import add_model
 from asymformer_ros.engine.options import BUILDERS, OPTIMIZATION_LEVELS, PRECISIONS
 
 if TYPE_CHECKING:
@@ -19,12 +19,10 @@ _LOGGER = logging.getLogger("asymformer_ros.engine")
 _TOLD_EVERY = 10.0  # seconds, where the output is no terminal
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "build-engine",
-        help="build the TensorRT engine of a model",
-        description="Build the TensorRT engine of a model for this computer's GPU, and keep it in the cache. "
-        "Nothing is built where the cache has it already.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Build the TensorRT engine of a model for this computer's GPU, and keep it in the cache. "
+        "Nothing is built where the cache has it already."
     )
     add_model(parser)
     parser.add_argument(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.cli.options import Subparsers, add_frames, add_model, describe_written, open_frames, progress_bar
+from asymformer_ros.cli.options import add_frames, add_model, describe_written, open_frames, progress_bar
 from asymformer_ros.errors import FrameError
 from asymformer_ros.evaluation.calibration import fit_temperature, reliability_of
 from asymformer_ros.evaluation.evaluate import require_same_classes
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 _PIXELS = 200_000  # of all frames together: the temperature is then known to about 1 %
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "calibrate",
-        help="make a model's confidence the share of pixels that are right",
-        description="Find the temperature of a model on frames that it was not trained on, and write a bundle with it. "
-        "Labels stay as they are.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Find the temperature of a model on frames that it was not trained on, and write a bundle with it. "
+        "Labels stay as they are."
     )
     add_model(parser, "bundle, checkpoint")
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=".safetensors file to write")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asymformer_ros.cli.options import Subparsers, describe_written, image_size
+from asymformer_ros.cli.options import describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
 from asymformer_ros.models.labels import read_label_set
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 _NORMALIZATIONS = {"published": PUBLISHED_NORMALIZATION, "imagenet": IMAGENET_NORMALIZATION}
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "convert", help="make a model bundle from a checkpoint", description="Make a model bundle from a checkpoint."
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make a model bundle from a checkpoint."
     parser.add_argument(
         "checkpoint",
         type=Path,

@@ -28,14 +28,11 @@ _UNTRAINED = "the model is untrained: its labels mean nothing, only the pipeline
 _OUT_OF_PLACE = "the model `demo` knows only simulated rooms: of a recording it can only guess"
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the `asymformer` parser."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="segment a simulated or recorded camera for some seconds and leave a picture",
-        description="Start a camera node and the segmentation node; show rate, age, mIoU against the simulation's "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Start a camera node and the segmentation node; show rate, age, mIoU against the simulation's "
         "truth, classes in view and stage times; write a picture of the moment with most classes in view. Ctrl-C ends "
-        "it early.",
+        "it early."
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long, from the first segmented frame [60]")
     parser.add_argument("--output", type=Path, default=Path("demo.png"), help="picture to write [demo.png]")

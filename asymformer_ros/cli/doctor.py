@@ -13,7 +13,6 @@ from pathlib import Path
 
 from asymformer_ros import __version__
 from asymformer_ros.cli import doctor_libraries as libraries
-from asymformer_ros.cli.options import Subparsers
 from asymformer_ros.findings import Finding, worst
 from asymformer_ros.optional import installed
 
@@ -22,12 +21,10 @@ Check = Callable[[], Finding | list[Finding]]
 _AT_ONCE = 4  # libraries that are imported at the same time: each takes memory
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "doctor",
-        help="tell what this computer has and lacks",
-        description="Tell what this computer has, what it lacks, and what to do about it. "
-        "Ends with 1 where there is an error, and with 0 else.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Tell what this computer has, what it lacks, and what to do about it. "
+        "Ends with 1 where there is an error, and with 0 else."
     )
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of engines to look at")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts")

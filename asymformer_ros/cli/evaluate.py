@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.evaluated import NODE, Evaluated, evaluated
-from asymformer_ros.cli.options import Subparsers, add_frames, add_model, image_size, open_frames, progress_bar
+from asymformer_ros.cli.options import add_frames, add_model, image_size, open_frames, progress_bar
 from asymformer_ros.datasets import DataSet
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.compare import compare
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from asymformer_ros.evaluation.report import EvaluationReport
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="measure a model's mIoU on a labelled data set",
-        description="Run a model over a labelled data set as a node would, and write its IoU, accuracy, calibration "
-        "and speed. The same command again goes on where it was interrupted.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run a model over a labelled data set as a node would, and write its IoU, accuracy, calibration "
+        "and speed. The same command again goes on where it was interrupted."
     )
     add_model(parser, optional=True)
     add_frames(parser)

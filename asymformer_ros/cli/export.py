@@ -6,19 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers, add_model, image_size
+from asymformer_ros.cli.options import add_model, image_size
 from asymformer_ros.onnx_graph.names import EXPORTED_OUTPUTS, EXPORTED_PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.models.model import Model
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "export",
-        help="make an ONNX file from a model",
-        description="Make an ONNX file from a model: camera images in, labels out, for ONNX Runtime and TensorRT.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make an ONNX file from a model: camera images in, labels out, for ONNX Runtime and TensorRT."
     add_model(parser, "bundle, checkpoint")
     parser.add_argument("onnx", type=Path, metavar="OUT", help=".onnx file to write")
     parser.add_argument("--size", type=image_size, metavar="HxW", help="height x width (default: the model's)")

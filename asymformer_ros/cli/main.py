@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
@@ -17,33 +17,35 @@ from asymformer_ros.errors import AsymformerError
 from asymformer_ros.optional import BRINGS, missing_error
 from asymformer_ros.signals import exit_code, handling
 
-SUBCOMMANDS = (
-    "build-engine",
-    "calibrate",
-    "convert",
-    "demo",
-    "doctor",
-    "evaluate",
-    "export",
-    "precision",
-    "render",
-    "train",
-    "untrained",
-    "weights",
-)
-"""Each is the module of this name, with `_` for `-`."""
+SUBCOMMANDS = {
+    "build-engine": "build the TensorRT engine of a model",
+    "calibrate": "make a model's confidence the share of pixels that are right",
+    "convert": "make a model bundle from a checkpoint",
+    "demo": "segment a simulated or recorded camera for some seconds and leave a picture",
+    "doctor": "tell what this computer has and lacks",
+    "evaluate": "measure a model's mIoU on a labelled data set",
+    "export": "make an ONNX file from a model",
+    "precision": "say which layers of a model may run in FP16",
+    "render": "render a labelled data set of simulated rooms",
+    "train": "train a model on labelled frames",
+    "untrained": "make a model bundle with random weights",
+    "weights": "list and download trained weights",
+}
+"""What each does. It is the module of this name, with `_` for `-`, that has `add_arguments` and `run`."""
 
 _INTERRUPTED = exit_code(signal.SIGINT)
 _NOBODY_READS = exit_code(signal.SIGPIPE)
 
 
-def build_parser(subcommands: Sequence[str] = SUBCOMMANDS) -> argparse.ArgumentParser:
-    """The command line with these subcommands; what only the others import is not imported."""
+def build_parser(loaded: Collection[str] = SUBCOMMANDS.keys()) -> argparse.ArgumentParser:
+    """The command line, with the arguments of the subcommands in `loaded`; the modules of others are not imported."""
     parser = argparse.ArgumentParser(prog="asymformer", description="RGB-D semantic segmentation with AsymFormer.")
     parser.add_argument("--version", action="version", version=f"asymformer_ros {__version__}")
     subparsers = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
-    for name in subcommands:
-        import_module(f"asymformer_ros.cli.{name.replace('-', '_')}").add_parser(subparsers)
+    for name, purpose in SUBCOMMANDS.items():
+        subcommand = subparsers.add_parser(name, help=purpose)
+        if name in loaded:
+            import_module(f"asymformer_ros.cli.{name.replace('-', '_')}").add_arguments(subcommand)
     return parser
 
 
@@ -72,8 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    known = [argv[0]] if argv and argv[0] in SUBCOMMANDS else SUBCOMMANDS
-    args = build_parser(known).parse_args(argv)
+    args = build_parser(argv[:1]).parse_args(argv)
     with handling(_end, signal.SIGTERM, signal.SIGHUP), _log_to_stderr():
         return int(args.run(args))
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from asymformer_ros.datasets import DataSet
     from asymformer_ros.models.bundle import ModelBundle
 
-Subparsers = argparse._SubParsersAction  # argparse has no public name for it
-
 
 def add_model(
     parser: argparse.ArgumentParser, kinds: str = "bundle, checkpoint, .onnx file", *, optional: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers, add_model
+from asymformer_ros.cli.options import add_model
 from asymformer_ros.onnx_graph.half import HALF_MAX
 
 if TYPE_CHECKING:
@@ -18,12 +18,10 @@ _LARGEST = 5
 _FLAGGED = ("weights", "values")
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "precision",
-        help="say which layers of a model may run in FP16",
-        description="Look at a model's weights, and at its activations over frames, and say which layers may run in "
-        "FP16 and which must stay in FP32.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Look at a model's weights, and at its activations over frames, and say which layers may run in "
+        "FP16 and which must stay in FP32."
     )
     add_model(parser)
     parser.add_argument("--frames", type=Path, metavar="DIR", help="recorded folder (default: four simulated rooms)")

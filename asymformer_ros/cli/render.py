@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros import __version__
-from asymformer_ros.cli.options import Subparsers, image_size, progress_bar
+from asymformer_ros.cli.options import image_size, progress_bar
 
 if TYPE_CHECKING:
     from asymformer_ros.simulation.data_set import RenderPlan
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "render",
-        help="render a labelled data set of simulated rooms",
-        description="Render a data set of simulated rooms with true labels, in the PNG layout of the authors, for "
-        "training and evaluation. The same numbers give the same files.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Render a data set of simulated rooms with true labels, in the PNG layout of the authors, for "
+        "training and evaluation. The same numbers give the same files."
     )
     parser.add_argument(
         "folder", type=Path, metavar="OUT", help="new or empty folder, or one that the same command was interrupted in"

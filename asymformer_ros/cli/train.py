@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.options import Subparsers, describe_written, image_size
+from asymformer_ros.cli.options import describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.inference.backend import DEVICES
 from asymformer_ros.limits import available_memory
@@ -33,12 +33,8 @@ _log = logging.getLogger(__name__)
 _NEEDED = ("torch", "tqdm", "tensorboard")
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "train",
-        help="train a model on labelled frames",
-        description="Train a model on labelled RGB-D frames. The same command again goes on where it was stopped.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Train a model on labelled RGB-D frames. The same command again goes on where it was stopped."
     parser.add_argument(
         "--data", type=Path, required=True, action="append", metavar="DIR", help="data set; may be given several times"
     )

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asymformer_ros.cli.options import Subparsers, describe_written, image_size
+from asymformer_ros.cli.options import describe_written, image_size
 from asymformer_ros.models.card import INPUT_SIZES
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "untrained",
-        help="make a model bundle with random weights",
-        description="Make a model bundle with random weights, to try everything around the network. "
-        "Its labels mean nothing.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make a model bundle with random weights, to try everything around the network. Its labels mean nothing."
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help=".safetensors file to write")
     parser.add_argument(

@@ -6,16 +6,14 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from asymformer_ros.cli.options import Subparsers, describe_written
+from asymformer_ros.cli.options import describe_written
 from asymformer_ros.models.catalogue import KNOWN, KnownWeights
 
 _TO_DOWNLOAD = {known.name: known for known in KNOWN if known.url}
 
 
-def add_parser(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "weights", help="list and download trained weights", description="List and download trained weights."
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "List and download trained weights."
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="what is known, and what is here", description="Known weights.")
     listing.set_defaults(run=run_list)
