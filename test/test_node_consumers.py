@@ -84,10 +84,16 @@ def test_points_wait_for_camera_info_said_once_while_all_else_goes_on(start_peer
     peer, domain = start_peer()
     session = Session(peer, start_node(domain)).listen("labels", "points").connected()
     session.calibrated = False
-    for _ in range(3):
+    told = "segmentation/points is not published: no camera info has come"
+
+    def heard() -> bool:
         session.exchange("labels")
+        return told in session.node.output
+
+    wait_until(heard, "the reason")
+    session.exchange("labels")
     assert session.received["points"] == []
-    assert session.node.output.count("segmentation/points is not published: no camera info has come") == 1
+    assert session.node.output.count(told) == 1
     session.calibrated = True
     session.exchange("points")
     assert "Traceback" not in session.node.output

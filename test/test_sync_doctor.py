@@ -264,6 +264,7 @@ FAULTS: dict[str, tuple[Observation, str]] = {
         seen(camera_info=replace(INFO, publishers=(Publisher("/cam", "", "RELIABLE", "TRANSIENT_LOCAL"),))),
         "no camera info has come from /rgb/camera_info, which /cam publishes once .*durability:=transient_local and",
     ),
+    "no-points": (seen(no_points="no camera info"), "segmentation/points is not published: no camera info"),
     "no-subscriber": (seen(listened=False), "nobody subscribes to an output, so nothing is computed"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 
 import numpy as np
@@ -29,6 +30,8 @@ class Camera:
         self.health = Health(node.get_logger())
         self.outputs = Outputs(node, self._prefix, card)
         self.inputs: Inputs | None = None
+        self.no_points = ""
+        """Why the newest frame's points could not be made; the frame path sets it."""
         self._attention = Attention(self._tell)
         self._newest_depth: tuple[float, NDArray[np.float32] | None] = (0.0, None)
 
@@ -58,6 +61,8 @@ class Camera:
         now, (converted, depth) = monotonic(), self._newest_depth
         fresh = depth if now - converted < _DEPTH_LASTS else None
         seen = self.inputs.watch.observe(fresh, settings, listened=self.outputs.wanted())
+        if fresh is not None:
+            seen = replace(seen, no_points=self.no_points)
         self._attention.update(examine(seen), now)
         self.health.findings = self._attention.confirmed
 

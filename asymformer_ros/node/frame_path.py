@@ -138,6 +138,7 @@ class FramePath:
 def _calibration(request: Request) -> tuple[CameraInfo | None, Intrinsics | None]:
     """The pair's calibration where it is for images of this size, and its intrinsics where the points need them."""
     camera, info, size = request.camera, request.pair.camera_info, request.frame.size
+    camera.no_points = ""
     if info is not None and not is_for(info, size):
         height, width = image_size(info)
         camera.health.note(
@@ -150,5 +151,5 @@ def _calibration(request: Request) -> tuple[CameraInfo | None, Intrinsics | None
     try:
         return info, intrinsics_of(info, size)
     except AsymformerError as error:
-        camera.health.note(f"segmentation/points is not published: {error}")
+        camera.no_points = str(error)
         return info, None

@@ -96,7 +96,7 @@ class Observation:
 
     clock_ns: the node's ROS clock at `now`. patience: seconds that a message waits for its partner.
     topics: every topic that anyone but this node publishes, with its types; filled where a stream has no publisher.
-    listened: whether anyone subscribes to an output.
+    listened: whether anyone subscribes to an output. no_points: why segmentation/points, asked for, is not published.
     """
 
     now: float
@@ -115,6 +115,7 @@ class Observation:
     alone: bool = False
     listened: bool = True
     content: Content | None = None
+    no_points: str = ""
 
     @property
     def streams(self) -> tuple[Stream, Stream]:

@@ -43,6 +43,8 @@ def _findings(seen: Observation) -> Iterator[Finding]:
     yield from image_findings.of_messages(seen)
     if all(stream.flows(seen.now) and stream.stamps[-1] > 0 for stream in seen.streams):
         yield from _of_pairing(seen, losses)
+    if seen.no_points:
+        yield Finding("warning", "no-points", f"segmentation/points is not published: {seen.no_points}")
     if not seen.listened:
         text = "nobody subscribes to an output, so nothing is computed"
         yield Finding("ok", "no-subscriber", text, "subscribe to one, such as segmentation/overlay")
