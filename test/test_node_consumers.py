@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS")
 pytest.importorskip("torch", reason="the torch backend serves in these tests")
 from node_session import MILLIMETRES, RAMP, Session
+from ros_harness import wait_until
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from asymformer_ros.frames.depth import metres_from_millimetres
