@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 def to_tokens(x: Tensor) -> Tensor:
     """(N, C, H, W) to (N, H*W, C)."""
-    return x.flatten(2).transpose(1, 2)
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from asymformer_ros.onnx_graph.movement import shorten_movement
+
 _SMALL = 4096  # elements; larger constants are weights, which nothing has to compute
 
 Constants = dict[str, NDArray[Any]]
@@ -25,6 +27,7 @@ def simplify(model: Any) -> Any:
         before = len(model.graph.node)
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         _fold_once(model.graph)
+    shorten_movement(model.graph, tensor_shapes(model.graph))
     _name_weights(model.graph)
     return model
 
