@@ -86,7 +86,7 @@ def test_the_model_is_opened_and_hashed_once(
 ) -> None:
     from asymformer_ros.models import bundle, onnx_file
 
-    calls: list[str] = []
+    model, calls = request.getfixturevalue(kind), list[str]()
 
     def count(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any) -> Any:
@@ -99,7 +99,7 @@ def test_the_model_is_opened_and_hashed_once(
     monkeypatch.setattr(bundle.ModelBundle, "load", staticmethod(count("bundle", load)))
     monkeypatch.setattr(bundle.ModelBundle, "sha256", property(count("hash of a bundle", sha256)))
     monkeypatch.setattr(onnx_file, "_load", count("onnx file and its hash", read))
-    report = evaluated(request.getfixturevalue(kind), data, tmp_path / "report", "--limit", "1", "--device", "cpu")
+    report = evaluated(model, data, tmp_path / "report", "--limit", "1", "--device", "cpu")
     assert calls == {"bundle": ["bundle", "hash of a bundle"], "onnx": ["onnx file and its hash"]}[kind]
     assert len(report["model"]["sha256"]) == 64  # type: ignore[index]
 
