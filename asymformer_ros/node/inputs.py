@@ -8,24 +8,15 @@ from functools import partial
 from math import inf
 
 from rclpy.node import Node
-from rclpy.qos import QoSPolicyKind, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from asymformer_ros.errors import FrameError
 from asymformer_ros.node.filters import Message, Subscriber
 from asymformer_ros.node.health import Health
-from asymformer_ros.node.parameters import Settings
+from asymformer_ros.node.parameters import Settings, qos_overrides
 from asymformer_ros.node.synchronizer import make_synchronizer, stamp_ns
 from asymformer_ros.node.watch import Watch
-
-QOS_POLICIES = (
-    QoSPolicyKind.HISTORY,
-    QoSPolicyKind.DEPTH,
-    QoSPolicyKind.RELIABILITY,
-    QoSPolicyKind.DURABILITY,
-)
-"""What `qos_overrides` parameters may change."""
 
 _STREAMS = ("colour", "depth")
 
@@ -89,13 +80,14 @@ class Inputs:
         topic = self._prefix + topic
         if transport != "raw":  # the transport's topic follows a remapped base, as with image_transport
             topic = f"{self._node.resolve_topic_name(topic).removesuffix('/' + transport)}/{transport}"
-        return Subscriber(
-            self._node,
-            message_type or (Image if transport == "raw" else CompressedImage),
-            topic,
-            qos_profile=qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions(QOS_POLICIES),
-        )
+        with qos_overrides(topic) as options:
+            return Subscriber(
+                self._node,
+                message_type or (Image if transport == "raw" else CompressedImage),
+                topic,
+                qos_profile=QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),
+                qos_overriding_options=options,
+            )
 
     def _on_image(self, stream: int, message: Message) -> None:
         getattr(self._health, _STREAMS[stream]).tick()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -18,7 +17,7 @@ from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
-from asymformer_ros.node.inputs import QOS_POLICIES
+from asymformer_ros.node.parameters import qos_overrides
 from asymformer_ros.node.points import CloudWriter
 from asymformer_ros.optional import importing
 
@@ -28,7 +27,6 @@ try:
 except DependencyError:  # or it is older than LabelInfo (2022-11): the topic is not published
     LabelInfo = None
 
-_QUALITY = QoSProfile(depth=2)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _IMAGES = ("labels", "color", "overlay", "confidence")
 
@@ -63,12 +61,9 @@ class Outputs:
         )
 
     def _publisher(self, message_type: type, name: str) -> Publisher:
-        return self._node.create_publisher(
-            message_type,
-            self._prefix + name,
-            _QUALITY,
-            qos_overriding_options=QoSOverridingOptions(QOS_POLICIES),
-        )
+        topic = self._prefix + name
+        with qos_overrides(topic) as options:
+            return self._node.create_publisher(message_type, topic, QoSProfile(depth=2), qos_overriding_options=options)
 
     def destroy(self) -> None:
         """Take every topic down."""

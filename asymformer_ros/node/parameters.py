@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSPolicyKind
+from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 
 from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
@@ -154,13 +157,36 @@ def declare(node: Node) -> Settings:
     for name, spec in SPECS.items():
         try:
             node.declare_parameter(name, spec.default, spec.descriptor())
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        except InvalidParameterValueException as error:
+            low, high = spec.limits or ("", "")
+            came = re.search(r"value \((.*?)\)", str(error))
+            raise ConfigurationError(
+                f"parameter {name} is {came[1] if came else 'out of range'}: expected a value from {low} to {high}"
+            ) from error
+        except InvalidParameterTypeException as error:
             hint = ", with a decimal point" if isinstance(spec.default, float) else ""
             raise ConfigurationError(f"parameter {name}: {error}: expected one like {spec.default}{hint}") from error
         problem = _problem(name, node.get_parameter(name).value)
         if problem:
             raise ConfigurationError(problem)
     return read(node)
+
+
+@contextmanager
+def qos_overrides(topic: str) -> Iterator[QoSOverridingOptions]:
+    """Make a publisher or subscription with these options: the user's `qos_overrides` parameters for it.
+
+    Hand it a QoSProfile of its own: rclpy writes the overrides into it. Raises ConfigurationError where they are not
+    what ROS knows.
+    """
+    policies = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+    try:
+        yield QoSOverridingOptions(policies)
+    except (RuntimeError, ParameterException, InvalidQosOverridesError) as error:  # RuntimeError: RCLError, too
+        raise ConfigurationError(
+            f"topic {topic} cannot be had as its qos_overrides say: {error}; expected history keep_last or keep_all, "
+            "depth a whole number, reliability reliable or best_effort, durability volatile or transient_local"
+        ) from error
 
 
 def read(node: Node) -> Settings:

@@ -77,11 +77,11 @@ class SegmentationNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and advertise the outputs."""
-        return self._transition(self._configure)
+        return self._transition(self._configure, self.release)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera and start the worker."""
-        return self._transition(self._activate)
+        return self._transition(self._activate, self._deactivate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop the worker; the model stays loaded."""
@@ -131,14 +131,23 @@ class SegmentationNode(LifecycleNode):
             self._backend.close()
             self._backend = None
 
-    def _transition(self, action: Callable[[], None]) -> TransitionCallbackReturn:
+    def _transition(
+        self, action: Callable[[], None], undo: Callable[[], None] = lambda: None
+    ) -> TransitionCallbackReturn:
+        """Do it whole or not at all: where it fails, what it has made goes again."""
+        before = {*self.publishers, *self.subscriptions}
         try:
             action()
-        except AsymformerError as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
-        except Exception:  # rclpy would swallow it without a word
-            self.get_logger().fatal(traceback.format_exc())
+        except Exception as error:
+            undo()
+            for publisher in [one for one in self.publishers if one not in before]:
+                self.destroy_publisher(publisher)
+            for subscription in [one for one in self.subscriptions if one not in before]:
+                self.destroy_subscription(subscription)
+            if isinstance(error, AsymformerError):
+                self.get_logger().error(str(error))
+                return TransitionCallbackReturn.FAILURE
+            self.get_logger().fatal(traceback.format_exc())  # rclpy would swallow it without a word
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
 
