@@ -9,8 +9,8 @@ from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import numpy as np
-from gpu_parts import OTHERS, built, chosen, told
-from gpu_variants import Logged, Variant, graph_file, measured, variant_part
+from gpu_engine import OTHERS, Logged, built, chosen, measured, told
+from gpu_variants import Variant, graph_file, variant_part
 
 RATE = 30.0
 AFTER = 100  # frames after the swap

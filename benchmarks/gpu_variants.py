@@ -1,4 +1,4 @@
-"""Builds of `scripts/gpu_check` that differ from the package's own in one thing, and what is measured of an engine."""
+"""Builds of `scripts/gpu_check` that differ from the package's own in one thing."""
 
 from __future__ import annotations
 
@@ -11,22 +11,7 @@ from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
-from gpu_parts import SAID, chosen, measure, this_gpu, told, used_memory
-
-
-class Logged:
-    """A Listener that keeps complaints."""
-
-    def phase(self, name: str, steps: int) -> None: ...
-
-    def step(self, name: str, done: int) -> bool:
-        return True
-
-    def finish(self, name: str) -> None: ...
-
-    def log(self, severity: str, message: str) -> None:
-        if severity in ("INTERNAL_ERROR", "ERROR", "WARNING"):
-            SAID.append(f"{severity}: {message.strip()}")
+from gpu_engine import Logged, chosen, measured, this_gpu, told
 
 
 def graph_file(model: str, folder: Path, precision: str) -> tuple[Path, tuple[str, ...]]:
@@ -94,19 +79,3 @@ def changed(compiler: Any, change: Callable[[Any, Any], None] | None) -> Iterato
         yield
     finally:
         compiler.set_precision = real
-
-
-def measured(model: Any, plan: Path) -> dict[str, Any]:
-    """Latency through the backend, and agreement with the golden answers."""
-    from asymformer_ros.engine.context import BuildContext
-    from asymformer_ros.engine.runtime import EngineFile
-    from asymformer_ros.inference.selection import golden_check
-    from asymformer_ros.inference.tensorrt import open_engine
-
-    library = chosen()
-    backend = open_engine(EngineFile(plan, library, "engine"), model)
-    times = measure(lambda rgb, depth: backend.infer(rgb, depth).labels, backend.card.input_size)
-    memory = used_memory()
-    backend.close()
-    agreement = golden_check(model, library).verify(plan, BuildContext()).agreement
-    return {**times, "agreement": agreement, "used_memory_mib": memory}

@@ -13,7 +13,7 @@ onnx = pytest.importorskip("onnx", reason="engines are built of ONNX graphs")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 
-import gpu_parts
+import gpu_engine
 import gpu_questions
 import gpu_variants
 
@@ -106,12 +106,12 @@ def on_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorrt_rtx", reason="builds without a GPU")
     golden = read_golden(onnx.load(str(ROOT / "asymformer_ros" / "models" / "weights" / "demo.onnx")))
     assert golden is not None
-    monkeypatch.setattr(gpu_parts, "probe_gpu", lambda: GpuInfo("NVIDIA GeForce RTX 4090", (8, 9), (12, 6)))
+    monkeypatch.setattr(gpu_engine, "probe_gpu", lambda: GpuInfo("NVIDIA GeForce RTX 4090", (8, 9), (12, 6)))
     monkeypatch.setattr(request, "installed_builders", lambda: ("tensorrt_rtx",))
     monkeypatch.setattr(tensorrt, "open_engine", lambda file, model: Served(golden.labels))
     check = GoldenCheck(open_model("demo"), lambda plan: Served(golden.labels), lambda: Served(golden.labels))
     monkeypatch.setattr(selection, "golden_check", lambda model, library: check)
-    monkeypatch.setattr(gpu_parts, "RUNS", 2)
+    monkeypatch.setattr(gpu_engine, "RUNS", 2)
 
 
 @pytest.mark.slow
