@@ -21,7 +21,7 @@ import numpy as np
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.backend import InferenceBackend
-from asymformer_ros.inference.selection import open_backend
+from asymformer_ros.inference.selection import ServingOptions, open_serving
 from asymformer_ros.models.export import write_model
 from asymformer_ros.models.opening import open_model
 
@@ -47,7 +47,10 @@ def _row(model: str, recording: Path | None, frames: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         write_model(open_model(model, form="bundle").graph, path)
-        backends = [open_backend("torch", model, "cpu"), open_backend("onnxruntime", str(path))]
+        backends = [
+            open_serving(name, ServingOptions(library, "cpu"))
+            for library, name in (("torch", model), ("onnxruntime", str(path)))
+        ]
         times, same = _time(backends, recording, frames)
     height, width = backends[0].card.input_size
     torch, onnx = (f"{np.median(t):.0f} ({np.percentile(t, 5):.0f}..{np.percentile(t, 95):.0f})" for t in times)

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import asymformer_ros
 from asymformer_ros.frames.images import write_png
 from asymformer_ros.frames.panels import Panel, compose
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.inference.segmentation import Segmentation
-from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.labels import LabelSet
 
 _SHOWN = 3  # frames of the picture
@@ -31,11 +30,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="recorded folder")
     parser.add_argument("-o", "--output", type=Path, help="picture of the labels of three frames, in the palette")
     args = parser.parse_args()
-    backend = open_backend("auto", args.model)
-    found = [Segmenter(backend).segment(frame, with_confidence=True) for frame in RgbdRecording(args.folder)]
-    print("\n".join(_table(found, backend.card.label_set)))
+    with asymformer_ros.load(args.model) as segmenter:
+        found = [segmenter.segment(frame, with_confidence=True) for frame in RgbdRecording(args.folder)]
+    label_set = found[0].label_set
+    print("\n".join(_table(found, label_set)))
     if args.output:
-        write_png(args.output, _picture(found, backend.card.label_set))
+        write_png(args.output, _picture(found, label_set))
         print(f"wrote {args.output}")
 
 
