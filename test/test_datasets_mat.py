@@ -110,7 +110,7 @@ def _large_label(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_unlink(SPLITS_FILE), "splits.mat' cannot be read: .*No such file.*; it belongs beside"),
+        (_unlink(SPLITS_FILE), "splits.mat' cannot be read: .*No such file.*; the data set"),
         (_unlink(CLASSES_FILE), "classMapping40.mat' cannot be read"),
         (_text(SPLITS_FILE), "splits.mat' cannot be read"),
         (_text(MAT_FILE), "nyu_depth_v2_labeled.mat' cannot be read as HDF5"),

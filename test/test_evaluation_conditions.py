@@ -39,8 +39,8 @@ def tally_of(seed: int, camera: str = "", tally: Tally | None = None) -> tuple[T
     truth = np.where(rng.random(SIZE) < 0.2, 255, rng.integers(0, 13, SIZE)).astype(np.uint8)
     labels = np.where(rng.random(SIZE) < 0.5, truth, rng.integers(0, 13, SIZE)).astype(np.uint8)
     confidence = rng.integers(0, 256, SIZE, dtype=np.uint8)
-    labelled, answer = LabelledFrame(frame, truth, camera), Segmentation(labels, confidence, frame, LABELS)
-    tally.add(f"{seed}", labelled, answer)
+    labelled, answer = LabelledFrame(frame, truth), Segmentation(labels, confidence, frame, LABELS)
+    tally.add(f"{seed}", labelled, answer, camera)
     return tally, labelled, answer
 
 

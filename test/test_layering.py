@@ -35,6 +35,7 @@ HOMES = {
     "embreex": {"simulation"},
     "trimesh": {"simulation"},
     "h5py": {"datasets"},
+    "yaml": {"datasets"},
     "scipy": {"datasets"},
     "matplotlib": {"evaluation"},
     "gdown": {"models"},

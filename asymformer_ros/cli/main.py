@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "build-engine": "build the TensorRT engine of a model",
     "calibrate": "make a model's confidence the share of pixels that are right",
     "convert": "make a model bundle from a checkpoint",
+    "dataset": "convert a data set's original download, or check a data set",
     "demo": "segment a simulated or recorded camera for some seconds and leave a picture",
     "doctor": "tell what this computer has and lacks",
     "evaluate": "measure a model's mIoU on a labelled data set",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asymformer_ros.datasets.files import NPY, PNG, SUNRGBD, FileDataSet
+from asymformer_ros.datasets.described import DESCRIPTION_FILE, read_description
+from asymformer_ros.datasets.files import NPY, PNG, SUNRGBD, FileDataSet, Layout
 from asymformer_ros.datasets.labelled import SPLITS, DataSet, LabelledFrame
 from asymformer_ros.datasets.nyuv2_mat import MAT_FILE, Nyuv2MatDataSet
 from asymformer_ros.datasets.part import Part, hold_out
+from asymformer_ros.datasets.sunrgbd import TOOLBOX, SunRgbdOriginal
 from asymformer_ros.errors import ConfigurationError
 
-__all__ = ["SPLITS", "DataSet", "LabelledFrame", "Part", "hold_out", "open_data_set"]
+__all__ = ["SPLITS", "DataSet", "LabelledFrame", "Part", "file_layout", "hold_out", "open_data_set", "open_for_check"]
 
 _LAYOUTS = (PNG, NPY, SUNRGBD)
 _SHOWN = 8  # names of a folder's content that an error shows
@@ -22,13 +24,31 @@ def open_data_set(folder: Path, split: str) -> DataSet:
     Raises ConfigurationError where the folder is none that this package knows, saying what was expected, and FrameError
     where something of the split is missing. What is wrong with a frame comes out when it is read.
     """
+    return _opened(folder, split, must_be_whole=True)
+
+
+def open_for_check(folder: Path, split: str) -> DataSet:
+    """As `open_data_set`, but a file that is missing comes out only where its frame is read."""
+    return _opened(folder, split, must_be_whole=False)
+
+
+def _opened(folder: Path, split: str, *, must_be_whole: bool) -> DataSet:
     if split not in SPLITS:
         raise ConfigurationError(f"split is '{split}': expected one of {', '.join(SPLITS)}")
     if (folder / MAT_FILE).exists():
         return Nyuv2MatDataSet(folder, split)
+    if (folder / TOOLBOX).is_dir():
+        return SunRgbdOriginal(folder, split)
+    return FileDataSet(folder, split, file_layout(folder, split), must_be_whole=must_be_whole)
+
+
+def file_layout(folder: Path, split: str) -> Layout:
+    """How the files of a folder are arranged. Raises ConfigurationError where it is nothing that is known."""
+    if (folder / DESCRIPTION_FILE).is_file():
+        return read_description(folder)
     for layout in _LAYOUTS:
         if all((folder / name).is_dir() for name in layout.folders(split)):
-            return FileDataSet(folder, split, layout)
+            return layout
     raise ConfigurationError(_unknown(folder, split))
 
 
@@ -37,4 +57,7 @@ def _unknown(folder: Path, split: str) -> str:
         return f"no data set: there is no folder '{folder}'"
     known = "; or ".join(", ".join(layout.folders(split)) for layout in _LAYOUTS)
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:_SHOWN]) or "nothing"
-    return f"'{folder}' is no data set that is known here: it holds {found}; expected {known}; or {MAT_FILE}"
+    return (
+        f"'{folder}' is no data set that is known here: it holds {found}; expected {known}; or {MAT_FILE}; "
+        f"or {TOOLBOX}; or a {DESCRIPTION_FILE} that says what it holds (docs/evaluation.md)"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +84,11 @@ class Mapped:
     def __init__(self, data: DataSet, classes: ClassMap) -> None:
         self._data, self._table = data, classes.table(data.label_set)
         self.name, self.label_set = data.name, classes.label_set
-        self.frame_names, self.fingerprint = data.frame_names, data.fingerprint
+        self.frame_names, self.cameras, self.fingerprint = data.frame_names, data.cameras, data.fingerprint
 
     def __len__(self) -> int:
         return len(self._data)
 
     def __getitem__(self, index: int) -> LabelledFrame:
         labelled = self._data[index]
-        return replace(labelled, labels=self._table[labelled.labels])
+        return LabelledFrame(labelled.frame, self._table[labelled.labels])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.datasets.labelled import LabelledFrame, labels_from_one
+from asymformer_ros.datasets.labelled import SPLITS, LabelledFrame, labels_from, labels_from_one
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.depth import metres_from_float
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import read_depth, read_labels, read_rgb
-from asymformer_ros.models.labels import LabelSet, label_set, read_label_set
+from asymformer_ros.models.labels import LabelSet, read_label_set
 
 LABEL_SET_FILE = "label_set.json"
+CAMERAS_FILE = "cameras.txt"
+_WILD = re.compile(r"[*?]")
 _JPEG = (".jpg", ".jpeg", ".JPG", ".JPEG")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 
@@ -30,8 +33,10 @@ class Layout:
     """Where the files of a frame are, below the folder, and what they mean.
 
     rgb, depth, labels: paths with {split} and {name}, ending in .png or .npy; colour may end in .jpg or .jpeg instead
-    of .png. metres: one unit of depth.
-    label_set: the classes, labels 1..N, where the folder has no label_set.json.
+    of .png. metres: one unit of depth. label_set: the classes, where the folder has no label_set.json.
+    first, void: label of the first class, and those that are none; None for 1 and 0 or 255. is_rotated: whether the
+    bits of depth are rotated left by 3, as in SUN RGB-D. lists: of each split the file with its names, or a pattern of
+    them with * or ?. keeps_folders: whether a folder in front is part of a name.
     """
 
     title: str
@@ -40,6 +45,11 @@ class Layout:
     labels: str
     metres: float
     label_set: str = "nyuv2_40"
+    first: int = 1
+    void: tuple[int, ...] | None = None
+    is_rotated: bool = False
+    lists: Mapping[str, str] = field(default_factory=lambda: {split: f"{split}.txt" for split in SPLITS})
+    keeps_folders: bool = False
 
     def folders(self, split: str) -> list[str]:
         """The folders that hold the frames of a split."""
@@ -66,17 +76,17 @@ SUNRGBD = Layout(
 class FileDataSet:
     """One split of a folder in one of these layouts.
 
-    Raises FrameError where the list of the split, or a file of a frame that it lists, is not there.
+    Raises FrameError where the list of the split, or a file of a frame that it lists, is not there; with
+    `must_be_whole` False a missing file is an error only of the frame.
     """
 
-    def __init__(self, folder: Path, split: str, layout: Layout) -> None:
+    def __init__(self, folder: Path, split: str, layout: Layout, *, must_be_whole: bool = True) -> None:
         self.name = f"{folder.resolve().name} ({layout.title})"
         own_classes = folder / LABEL_SET_FILE
-        self.label_set: LabelSet = (
-            read_label_set(str(own_classes)) if own_classes.exists() else label_set(layout.label_set)
-        )
+        self.label_set: LabelSet = read_label_set(str(own_classes if own_classes.exists() else layout.label_set))
         self._layout, self._folder = layout, folder
-        self.frame_names: Sequence[str] = _listed(folder / f"{split}.txt")
+        self.frame_names: Sequence[str] = _names(folder, split, layout)
+        self.cameras: Mapping[str, str] = _cameras(folder)
         self._files = [
             (
                 _colour_file(folder / layout.rgb.format(split=split, name=name)),
@@ -84,14 +94,17 @@ class FileDataSet:
             )
             for name in self.frame_names
         ]
-        _require(folder, self._files)
+        if must_be_whole:
+            _require(folder, self._files)
 
     @cached_property
     def fingerprint(self) -> str:
-        """See DataSet; of the names and sizes of all files, and the classes."""
+        """See DataSet; of the names and sizes of all files, the labels and the classes."""
         digest = hashlib.sha256(json.dumps(self.label_set.names).encode())
-        for file in (file for frame in self._files for file in frame):
+        for file in (file for frame in self._files for file in frame if file.is_file()):
             digest.update(f"{file.relative_to(self._folder)} {file.stat().st_size}\n".encode())
+        for *_, labels in self._files:  # a label that is mended may leave names and sizes as they were
+            digest.update(hashlib.sha256(labels.read_bytes()).digest() if labels.is_file() else b"")
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -100,16 +113,43 @@ class FileDataSet:
     def __getitem__(self, index: int) -> LabelledFrame:
         """See DataSet."""
         rgb, depth, labels = self._files[index]
-        colour, metres = _read_rgb(rgb), _read_metres(depth, self._layout.metres)
+        colour, metres = _read_rgb(rgb), _read_metres(depth, self._layout)
         stored = _read_array(labels) if labels.suffix == ".npy" else read_labels(labels)
         try:
-            return LabelledFrame(RgbdFrame(colour, metres), labels_from_one(stored, len(self.label_set)))
+            return LabelledFrame(RgbdFrame(colour, metres), self._classes_of(stored))
         except FrameError as error:
             raise FrameError(f"'{rgb}' with its depth and labels: {error}") from error
 
+    def _classes_of(self, stored: NDArray[Any]) -> NDArray[np.uint8]:
+        if self._layout.void is None:
+            return labels_from_one(stored, len(self.label_set))
+        return labels_from(stored, len(self.label_set), self._layout.first, self._layout.void)
 
-def _listed(path: Path) -> list[str]:
-    """Names of a list; a folder in front and an image's ending are dropped."""
+
+def _names(folder: Path, split: str, layout: Layout) -> list[str]:
+    told = layout.lists[split]
+    if not _WILD.search(told):
+        return _listed(folder / told, keeps_folders=layout.keeps_folders)
+    before, _, after = layout.rgb.format(split=split, name="\0").partition("\0")
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"{before}{told}{after}"))
+    if not found:
+        raise FrameError(f"'{folder}' holds no colour image that is called '{before}{told}{after}'")
+    return [name[len(before) : len(name) - len(after)] for name in found]
+
+
+def _cameras(folder: Path) -> dict[str, str]:
+    """Camera of each frame, from a file of lines with name and camera; empty where there is none."""
+    path = folder / CAMERAS_FILE
+    if not path.is_file():
+        return {}
+    pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise FrameError(f"'{path}' has another form than expected: a frame's name and its camera on each line")
+    return dict(pairs)
+
+
+def _listed(path: Path, *, keeps_folders: bool = False) -> list[str]:
+    """Names of a list; an image's ending is dropped, and a folder in front where it is not part of the name."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -119,7 +159,8 @@ def _listed(path: Path) -> list[str]:
     names = [PurePosixPath(line.strip().replace("\\", "/")) for line in lines if line.strip()]
     if not names:
         raise FrameError(f"the split's list '{path}' is empty: expected the name of one frame on each line")
-    return [name.stem if name.suffix.lower() in _SUFFIXES else name.name for name in names]
+    bare = [name.with_suffix("") if name.suffix.lower() in _SUFFIXES else name for name in names]
+    return [name.as_posix() if keeps_folders else name.name for name in bare]
 
 
 def _colour_file(path: Path) -> Path:
@@ -148,9 +189,16 @@ def _read_rgb(path: Path) -> NDArray[np.uint8]:
     return image
 
 
-def _read_metres(path: Path, unit: float) -> NDArray[np.float32]:
+def _read_metres(path: Path, layout: Layout) -> NDArray[np.float32]:
     stored = _read_array(path) if path.suffix == ".npy" else read_depth(path)
-    return metres_from_float(np.multiply(stored, np.float32(unit), dtype=np.float32))
+    if layout.is_rotated:
+        stored = rotated_back(stored)
+    return metres_from_float(np.multiply(stored, np.float32(layout.metres), dtype=np.float32))
+
+
+def rotated_back(stored: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Depth of SUN RGB-D's original files, whose bits are rotated left by 3, in millimetres."""
+    return (stored >> np.uint16(3)) | (stored << np.uint16(13))
 
 
 def _read_array(path: Path) -> NDArray[Any]:

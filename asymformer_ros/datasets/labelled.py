@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,13 +20,11 @@ SPLITS = ("train", "test")
 class LabelledFrame:
     """A frame and the true class of each of its pixels.
 
-    labels: (H, W) uint8, class 0..N-1, 255 (void) where there is none. camera: what took it, "" where the data set does
-    not say. Raises FrameError for another shape or type.
+    labels: (H, W) uint8, class 0..N-1, 255 (void) where there is none. Raises FrameError for another shape or type.
     """
 
     frame: RgbdFrame
     labels: NDArray[np.uint8]
-    camera: str = ""
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.frame.size or self.labels.dtype != np.uint8:
@@ -49,6 +47,10 @@ class DataSet(Protocol):
         """Of the frames, in order: the same frame has the same name in every split."""
 
     @property
+    def cameras(self) -> Mapping[str, str]:
+        """What took a frame, by the frame's name; empty where the data set does not say."""
+
+    @property
     def fingerprint(self) -> str:
         """Of what the files are: another one where frames, or the sizes of their files, are others."""
 
@@ -57,6 +59,24 @@ class DataSet(Protocol):
     def __getitem__(self, index: int) -> LabelledFrame:
         """Read one frame; several threads and processes may. Raises FrameError, which names the file, where it cannot
         be read or contradicts itself, and IndexError behind the last."""
+
+
+def labels_from(stored: NDArray[Any], classes: int, first: int, void: Sequence[int]) -> NDArray[np.uint8]:
+    """Labels of which `first` is the first class and those in `void` are none, to 0..N-1 and 255 for void.
+
+    stored: (H, W), of any numeric type. Raises FrameError for what is neither.
+    """
+    is_void = np.isin(stored, void)
+    with np.errstate(invalid="ignore"):  # NaN, which then differs
+        labels = np.where(is_void, first, stored).astype(np.int64)
+    if not np.array_equal(labels, np.where(is_void, first, stored)) or not (
+        first <= labels.min(initial=first) and labels.max(initial=first) < first + classes
+    ):
+        told = f", or {', '.join(map(str, void))} (void)" if void else ""
+        raise FrameError(
+            f"labels are {stored.min()} to {stored.max()}: expected classes {first} to {first + classes - 1}{told}"
+        )
+    return np.where(is_void, UNLABELLED, labels - first).astype(np.uint8)
 
 
 def labels_from_one(stored: NDArray[Any], classes: int) -> NDArray[np.uint8]:

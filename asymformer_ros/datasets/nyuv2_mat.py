@@ -7,20 +7,17 @@ The .mat file is HDF5, its arrays transposed: images (1449, 3, 640, 480) uint8, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asymformer_ros.datasets.labelled import LabelledFrame
+from asymformer_ros.datasets.matlab import opened_hdf5, read_mat
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.depth import metres_from_float
 from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
 from asymformer_ros.models.labels import LabelSet, label_set
-from asymformer_ros.optional import importing
 
 MAT_FILE = "nyu_depth_v2_labeled.mat"
 SPLITS_FILE = "splits.mat"
@@ -37,9 +34,10 @@ class Nyuv2MatDataSet:
     def __init__(self, folder: Path, split: str) -> None:
         self.name = f"{folder.resolve().name} (NYUv2, mat)"
         self.label_set: LabelSet = label_set("nyuv2_40")
+        self.cameras: Mapping[str, str] = {}
         self._path = folder / MAT_FILE
-        self._indices = _matlab(folder / SPLITS_FILE, f"{split}Ndxs").ravel().astype(int) - 1
-        classes = _matlab(folder / CLASSES_FILE, "mapClass").ravel().astype(np.uint8) - np.uint8(1)
+        self._indices = np.atleast_1d(read_mat(folder / SPLITS_FILE, f"{split}Ndxs")).astype(int) - 1
+        classes = np.atleast_1d(read_mat(folder / CLASSES_FILE, "mapClass")).astype(np.uint8) - np.uint8(1)
         self._classes = np.concatenate(([np.uint8(UNLABELLED)], classes))
         self._check()
 
@@ -60,7 +58,7 @@ class Nyuv2MatDataSet:
     def __getitem__(self, index: int) -> LabelledFrame:
         """See DataSet. Opens the file anew: an open one must not be shared with a forked process."""
         at = int(self._indices[index])
-        with _opened(self._path) as file:
+        with opened_hdf5(self._path) as file:
             rgb, depth, stored = (np.ascontiguousarray(file[name][at].T) for name in _ARRAYS)
         try:
             return LabelledFrame(RgbdFrame(rgb, metres_from_float(depth)), self._classes[stored])
@@ -68,7 +66,7 @@ class Nyuv2MatDataSet:
             raise FrameError(f"'{self._path}', frame {at + 1}, is damaged: {error}") from error
 
     def _check(self) -> None:
-        with _opened(self._path) as file:
+        with opened_hdf5(self._path) as file:
             shapes: dict[str, tuple[int, ...]] = {name: file[name].shape if name in file else () for name in _ARRAYS}
         last = int(self._indices.max())
         if any(len(shapes[name]) != ndim or shapes[name][0] <= last for name, ndim in _ARRAYS.items()):
@@ -76,29 +74,3 @@ class Nyuv2MatDataSet:
                 f"'{self._path}' holds {shapes}: expected images (N, 3, W, H), depths and labels (N, W, H), and N "
                 f"at least {last + 1}, which '{SPLITS_FILE}' asks for"
             )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """An h5py.File."""
-    with importing("h5py", f"'{path}'"):
-        import h5py
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:  # no file, no HDF5 or damaged inside
-        raise FrameError(f"'{path}' cannot be read as HDF5: {error}") from error
-
-
-def _matlab(path: Path, variable: str) -> NDArray[Any]:
-    """One variable of a file of MATLAB 5."""
-    with importing("scipy", f"'{path}'"):
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    try:
-        with path.open("rb") as file:
-            return loadmat(file, variable_names=[variable])[variable]
-    except KeyError:
-        raise FrameError(f"'{path}' holds no {variable}: expected the file of the data set's authors") from None
-    except (OSError, ValueError, MatReadError) as error:
-        raise FrameError(f"'{path}' cannot be read: {error}; it belongs beside '{MAT_FILE}'") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from asymformer_ros.datasets.labelled import DataSet, LabelledFrame
 from asymformer_ros.errors import ConfigurationError
@@ -30,6 +30,10 @@ class Part:
     def frame_names(self) -> Sequence[str]:
         names = self._data.frame_names
         return [names[index] for index in self._indices]
+
+    @property
+    def cameras(self) -> Mapping[str, str]:
+        return self._data.cameras
 
     @property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Writes a data set of PNG files, the layout PNG of `files`, with poses and camera matrix."""
+"""Writes a data set of PNG files, the layout PNG of `files`, on request with poses and camera matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.datasets.files import LABEL_SET_FILE, PNG
+from asymformer_ros.datasets.files import CAMERAS_FILE, LABEL_SET_FILE, PNG
 from asymformer_ros.datasets.labelled import SPLITS
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
 from asymformer_ros.files import write_atomically
@@ -29,35 +29,41 @@ class PngWriter:
     """Writes one frame after the other, and the lists of the splits when closed: what was interrupted is no data set.
 
     Used with `with`, it is closed only where nothing was raised. source: what the frames are made from, JSON-ready; a
-    folder where a writer of the same source was interrupted is gone on with.
+    folder where a writer of the same source was interrupted is gone on with. intrinsics: of all frames, whose poses are
+    then written, too; None where frames may have any size.
     Raises ConfigurationError for another folder that is not empty, AsymformerError where a file cannot be written.
     """
 
     def __init__(
-        self, folder: Path, intrinsics: Intrinsics, classes: LabelSet, source: Mapping[str, object] | None = None
+        self, folder: Path, intrinsics: Intrinsics | None, classes: LabelSet, source: Mapping[str, object] | None = None
     ) -> None:
         _require_empty(folder, source)
         self._folder, self._intrinsics, self._classes = folder, intrinsics, classes
         if source is not None:
             self._write(SOURCE_FILE, json.dumps(source))
         self._names: dict[str, set[str]] = {split: set() for split in SPLITS}
-        camera = np.array([[intrinsics.fx, 0, intrinsics.cx], [0, intrinsics.fy, intrinsics.cy], [0, 0, 1]])
-        self._write(INTRINSICS_FILE, _matrix_text(camera))
+        self._cameras: dict[str, str] = {}
+        if intrinsics is not None:
+            camera = np.array([[intrinsics.fx, 0, intrinsics.cx], [0, intrinsics.fy, intrinsics.cy], [0, 0, 1]])
+            self._write(INTRINSICS_FILE, _matrix_text(camera))
         if classes != label_set(PNG.label_set):
             self._write(LABEL_SET_FILE, json.dumps(classes.to_json(), indent=1))
 
-    def keep(self, name: str, split: str) -> bool:
+    def keep(self, name: str, split: str, camera: str = "") -> bool:
         """Whether a frame of a split is there, whole, from a writer that was interrupted; if so, it is listed."""
-        pose = self._folder / f"{POSES}/{name}.txt"  # is written last
-        if not pose.is_file() or len(pose.read_text(encoding="ascii").split()) != 16:
+        last = PNG.labels.format(name=name) if self._intrinsics is None else f"{POSES}/{name}.txt"
+        if not (self._folder / last).is_file():
             return False
-        self._names[split].add(name)
+        self._list(name, split, camera)
         return True
 
-    def add(self, name: str, image: RawRgbd, pose: NDArray[np.floating[Any]], split: str) -> None:
+    def add(
+        self, name: str, image: RawRgbd, pose: NDArray[np.floating[Any]] | None, split: str, camera: str = ""
+    ) -> None:
         """Write one frame of a split.
 
-        image: with labels, of the camera's size. pose: (4, 4), camera to world. split: one of SPLITS.
+        image: with labels, of the camera's size. pose: (4, 4), camera to world, None where there are no intrinsics.
+        split: one of SPLITS. camera: what took it, "" where that is not known.
         Raises FrameError for another shape, type or class, ConfigurationError for a name that was there before.
         """
         if image.labels is None:
@@ -68,11 +74,14 @@ class PngWriter:
             raise ConfigurationError(f"there are two frames '{name}': give each a name of its own")
         for path, pixels in zip(PNG.paths, images, strict=True):
             self._put(path.format(name=name), encode_png(pixels))
-        self._put(f"{POSES}/{name}.txt", _matrix_text(pose).encode())
-        self._names[split].add(name)
+        if pose is not None:
+            self._put(f"{POSES}/{name}.txt", _matrix_text(pose).encode())
+        self._list(name, split, camera)
 
     def close(self) -> None:
         """Write the lists of the splits, sorted: with them it is a data set."""
+        if self._cameras:
+            self._write(CAMERAS_FILE, "".join(f"{name} {camera}\n" for name, camera in sorted(self._cameras.items())))
         for split, names in self._names.items():
             self._write(f"{split}.txt", "".join(f"{name}\n" for name in sorted(names)))
 
@@ -83,13 +92,23 @@ class PngWriter:
         if kind is None:
             self.close()
 
-    def _check(self, images: tuple[NDArray[Any], ...], pose: NDArray[Any]) -> None:
-        size, classes = (self._intrinsics.height, self._intrinsics.width), len(self._classes)
+    def _list(self, name: str, split: str, camera: str) -> None:
+        self._names[split].add(name)
+        if camera:
+            self._cameras[name] = camera
+
+    def _check(self, images: tuple[NDArray[Any], ...], pose: NDArray[Any] | None) -> None:
+        camera, classes = self._intrinsics, len(self._classes)
+        size = images[1].shape if camera is None else (camera.height, camera.width)
         came = [(image.shape, image.dtype.name) for image in images]
-        if came != [((*size, 3), "uint8"), (size, "uint16"), (size, "uint8")] or pose.shape != (4, 4):
+        right = None if camera is None else (4, 4)
+        if (
+            came != [((*size, 3), "uint8"), (size, "uint16"), (size, "uint8")]
+            or (None if pose is None else pose.shape) != right
+        ):
             raise FrameError(
-                f"rgb, depth and labels are {came} and the pose {pose.shape}: expected uint8, uint16 and uint8 images "
-                f"of the camera's size {size}, and (4, 4)"
+                f"rgb, depth and labels are {came} and the pose {pose if pose is None else pose.shape}: expected "
+                f"uint8, uint16 and uint8 images of the camera's size {size}, and {right}"
             )
         if images[2].max() > classes:
             raise FrameError(
@@ -99,9 +118,11 @@ class PngWriter:
     def _put(self, name: str, content: bytes) -> None:
         """Not brought to the disk file by file, which takes longer than rendering: only the lists make a data set."""
         path = self._folder / name
+        beside = path.with_name(f".{path.name}.tmp")
         try:
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
+            beside.write_bytes(content)
+            beside.replace(path)
         except OSError as error:
             raise AsymformerError(f"cannot write '{path}': {error.strerror}") from error
 

@@ -78,7 +78,7 @@ class Evaluation:
             times = [segmenter.segment(labelled.frame).times.total] if len(self.times) < TIMED else []
             self.is_whole = False
             for condition, answer in answers.items():
-                self.tallies[condition].add(name, labelled, answer)
+                self.tallies[condition].add(name, labelled, answer, data.cameras.get(name, ""))
             self.times += times
             self.is_whole = True
             yield index

@@ -45,13 +45,16 @@ class Tally:
         self.confusion = ConfusionMatrix(self.num_classes)
         self.by_depth = {name: ConfusionMatrix(self.num_classes) for name in (*DEPTH_RANGES, UNKNOWN_DEPTH)}
 
-    def add(self, name: str, labelled: LabelledFrame, answer: Segmentation) -> None:
-        """Count one frame. Raises FrameError where truth and answer cannot be compared."""
+    def add(self, name: str, labelled: LabelledFrame, answer: Segmentation, camera: str = "") -> None:
+        """Count one frame. camera: what took it, "" where that is not known.
+
+        Raises FrameError where truth and answer cannot be compared.
+        """
         one = ConfusionMatrix(self.num_classes)
         one.add(labelled.labels, answer.labels)
         self.confusion.counts += one.counts
-        if labelled.camera:
-            self.by_camera.setdefault(labelled.camera, ConfusionMatrix(self.num_classes)).counts += one.counts
+        if camera:
+            self.by_camera.setdefault(camera, ConfusionMatrix(self.num_classes)).counts += one.counts
         for range_name, matrix in self.by_depth.items():
             inside = _inside(labelled, range_name)
             matrix.add(labelled.labels[inside], answer.labels[inside])
