@@ -26,7 +26,7 @@ from gpu_report import markdown
 
 from asymformer_ros import __version__
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
-from asymformer_ros.files import write_atomically
+from asymformer_ros.system.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "demo"

@@ -14,7 +14,7 @@ import pytest
 
 from asymformer_ros.cli import doctor
 from asymformer_ros.cli.main import SUBCOMMANDS, main
-from asymformer_ros.signals import handling, stop_event
+from asymformer_ros.system.signals import handling, stop_event
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from asymformer_ros.engine import api, compiler
 from asymformer_ros.engine.driver import GpuInfo
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError, ConfigurationError
-from asymformer_ros.limits import available_memory
+from asymformer_ros.system.limits import available_memory
 
 ORIN = GpuInfo("Orin", (8, 7), (12, 6), integrated=True, multiprocessors=8, memory=8 << 30)
 GEFORCE = GpuInfo("NVIDIA GeForce RTX 4090", (8, 9), (12, 6), multiprocessors=128, memory=24 << 30)

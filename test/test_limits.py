@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asymformer_ros.limits import available_memory, usable_cpus
+from asymformer_ros.system.limits import available_memory, usable_cpus
 
 MEMINFO = "MemTotal:       7990000 kB\nMemFree:         900 kB\nMemAvailable:    4194304 kB\nHugePages_Total:       0\n"
 GIB = 1 << 30

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from asymformer_ros.errors import AsymformerError
-from asymformer_ros.signals import end_with_parent
+from asymformer_ros.system.signals import end_with_parent
 
 _PATIENCE = {signal.SIGINT: 10.0, signal.SIGTERM: 5.0, signal.SIGKILL: 5.0}  # seconds to end after each
 _LOG_PREFIX = re.compile(r"^\[(?:ERROR|FATAL)\] \[[\d.]+\] \[[^\]]*\]: ")

@@ -15,7 +15,7 @@ from types import FrameType
 from asymformer_ros import __version__
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.optional import BRINGS, missing_error
-from asymformer_ros.signals import exit_code, handling
+from asymformer_ros.system.signals import exit_code, handling
 
 SUBCOMMANDS = {
     "build-engine": "build the TensorRT engine of a model",

@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError where something is missing or the folder has another content."""
     from asymformer_ros.datasets.png import PngWriter
     from asymformer_ros.frames.intrinsics import Intrinsics
-    from asymformer_ros.limits import usable_cpus
     from asymformer_ros.models.labels import label_set
     from asymformer_ros.simulation.catalog import Catalog
     from asymformer_ros.simulation.data_set import RenderPlan, render_frames
+    from asymformer_ros.system.limits import usable_cpus
 
     test_frames = args.test_frames if args.test_frames is not None else max(1, args.frames // 10)
     plan = RenderPlan(args.frames, test_frames, args.frames_per_room, args.seed)

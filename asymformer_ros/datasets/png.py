@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from asymformer_ros.datasets.files import CAMERAS_FILE, LABEL_SET_FILE, PNG
 from asymformer_ros.datasets.labelled import SPLITS
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
-from asymformer_ros.files import write_atomically
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.frames.images import encode_png
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import INTRINSICS_FILE, RawRgbd
 from asymformer_ros.models.labels import LabelSet, label_set
+from asymformer_ros.system.files import write_atomically
 
 POSES = "poses"
 SOURCE_FILE = "source.json"

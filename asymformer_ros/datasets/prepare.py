@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from asymformer_ros.datasets.labelled import DataSet
 from asymformer_ros.datasets.png import PngWriter
 from asymformer_ros.errors import AsymformerError, FrameError
-from asymformer_ros.files import write_atomically
 from asymformer_ros.frames.recording import RawRgbd
+from asymformer_ros.system.files import write_atomically
 
 BROKEN_FILE = "broken.txt"
 """Names the frames that were left out, and why."""

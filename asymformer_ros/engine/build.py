@@ -13,8 +13,8 @@ from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.disk import writing_temporarily
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError
-from asymformer_ros.files import write_atomically
 from asymformer_ros.models.model import Model
+from asymformer_ros.system.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from asymformer_ros.engine.disk import StorageError, writing
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import AsymformerError
-from asymformer_ros.files import write_atomically
-from asymformer_ros.signals import end_with_parent
+from asymformer_ros.system.files import write_atomically
+from asymformer_ros.system.signals import end_with_parent
 
 _STEP_INTERVAL = 0.1  # seconds between two steps that are told
 

@@ -15,7 +15,7 @@ from time import monotonic
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.disk import writing
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
-from asymformer_ros.files import write_atomically
+from asymformer_ros.system.files import write_atomically
 
 _log = logging.getLogger(__name__)
 

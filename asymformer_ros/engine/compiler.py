@@ -23,8 +23,8 @@ from asymformer_ros.engine.driver import GpuInfo
 from asymformer_ros.engine.layer_types import set_precision
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError, CheckpointError
-from asymformer_ros.files import write_atomically
-from asymformer_ros.limits import available_memory
+from asymformer_ros.system.files import write_atomically
+from asymformer_ros.system.limits import available_memory
 
 _MIB = 1 << 20
 _LEAST_WORKSPACE = 256  # MiB, on a computer whose memory is full

@@ -14,7 +14,7 @@ from typing import Any
 from asymformer_ros.engine.api import TensorInfo, TensorRt, dtype_name, make_logger, starting
 from asymformer_ros.engine.cache import KERNELS
 from asymformer_ros.errors import BackendError
-from asymformer_ros.files import write_atomically
+from asymformer_ros.system.files import write_atomically
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.evaluation.evaluate import Evaluation
 from asymformer_ros.evaluation.tally import Tally
-from asymformer_ros.files import write_atomically
+from asymformer_ros.system.files import write_atomically
 
 PROGRESS_FILE = "progress.json"
 _EVERY = 30.0  # seconds

@@ -14,8 +14,8 @@ from asymformer_ros.evaluation.calibration import Reliability
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
 from asymformer_ros.evaluation.evaluate import Evaluation
 from asymformer_ros.evaluation.picture import confusion_picture, reliability_picture
-from asymformer_ros.files import write_atomically
 from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.system.files import write_atomically
 
 REPORT_FILE = "report.json"
 _MIN_CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

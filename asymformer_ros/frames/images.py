@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import AsymformerError, FrameError
-from asymformer_ros.files import write_atomically
+from asymformer_ros.system.files import write_atomically
 
 MAX_PIXELS = 1 << 26
 """Of an image that is decoded where no limit is given: 8192x8192, more than any camera has."""

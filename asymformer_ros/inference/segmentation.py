@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import AsymformerError
-from asymformer_ros.files import write_atomically
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import encode_png
 from asymformer_ros.frames.overlay import blend, legend_strip
 from asymformer_ros.frames.summary import ClassStatistics, class_statistics
 from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.system.files import write_atomically
 
 _LEGEND_WIDTH = 640  # pixels of an image under which the legend has scale 1, smaller ones too
 

@@ -11,9 +11,9 @@ from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
-from asymformer_ros.limits import usable_cpus
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.optional import importing
+from asymformer_ros.system.limits import usable_cpus
 
 with importing("torch", "the torch backend"):
     import torch

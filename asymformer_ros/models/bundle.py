@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.files import write_atomically
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import LabelSet, label_set, label_set_by_size
 from asymformer_ros.optional import importing
+from asymformer_ros.system.files import write_atomically
 
 with importing("torch", "bundles and checkpoints"):
     import torch

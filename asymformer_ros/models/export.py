@@ -16,13 +16,13 @@ from torch.onnx.utils import export as trace
 
 from asymformer_ros import __version__
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.files import write_atomically
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.camera_network import CameraNetwork
 from asymformer_ros.models.signature import CAMERA_INPUTS, FORMAT, VERSION
 from asymformer_ros.onnx_graph.names import EXPORTED_OUTPUTS, LOGITS_OUTPUT
 from asymformer_ros.onnx_graph.outputs import give_labels, give_logits4
 from asymformer_ros.onnx_graph.simplify import simplify
+from asymformer_ros.system.files import write_atomically
 
 OPSET = 17  # the first with LayerNormalization, the last that TensorRT 8.6 reads
 IR_VERSION = 8  # of opset 17's time: old runtimes refuse newer files

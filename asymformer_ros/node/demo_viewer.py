@@ -25,7 +25,7 @@ from asymformer_ros.frames.overlay import blend
 from asymformer_ros.models.labels import Color, label_set
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.conversions import frame_from_messages
-from asymformer_ros.signals import stop_event
+from asymformer_ros.system.signals import stop_event
 
 TRUTH = label_set("nyuv2_40")
 """Classes of truth/labels."""

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from asymformer_ros.errors import AsymformerError
-from asymformer_ros.signals import stop_event
+from asymformer_ros.system.signals import stop_event
 
 _MAX_ERRORS = 1000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from asymformer_ros.signals import stop_event
+from asymformer_ros.system.signals import stop_event
 
 
 def start(name: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from asymformer_ros import __version__
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.files import write_atomically
+from asymformer_ros.system.files import write_atomically
 
 FORMAT = "asymformer_precision"
 VERSION = 1

@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError
-from asymformer_ros.limits import usable_cpus
 from asymformer_ros.optional import importing
+from asymformer_ros.system.limits import usable_cpus
 
 with importing("onnxruntime", "the onnxruntime backend"):
     import onnxruntime

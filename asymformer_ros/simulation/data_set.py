@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
-from asymformer_ros.signals import end_with_parent
 from asymformer_ros.simulation.catalog import Catalog
 from asymformer_ros.simulation.world import World
+from asymformer_ros.system.signals import end_with_parent
 
 TEST_SEEDS = 1_000_000
 """Seeds of rooms from here on are for testing: nothing is trained on them."""

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.models.camera_network import normalized_colour, normalized_depth
 from asymformer_ros.models.normalization import Normalization
-from asymformer_ros.signals import leave_signals_to_parent
+from asymformer_ros.system.signals import leave_signals_to_parent
 from asymformer_ros.training.augment import Sample, View, ViewSize, augment
 from asymformer_ros.training.frames import BatchSampler, Frames
 from asymformer_ros.training.recipe import Recipe

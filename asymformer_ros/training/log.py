@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from asymformer_ros.files import write_atomically
 from asymformer_ros.frames.overlay import blend
 from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.system.files import write_atomically
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.state import BOARD, LOG
 from asymformer_ros.training.trainer import Step

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.files import write_atomically
+from asymformer_ros.system.files import write_atomically
 
 MODEL, STATE, LOG, BOARD = "model.safetensors", "last.pt", "log.jsonl", "tensorboard"
 

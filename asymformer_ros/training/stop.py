@@ -7,7 +7,7 @@ import time
 from contextlib import AbstractContextManager
 from types import FrameType
 
-from asymformer_ros.signals import exit_code, handling
+from asymformer_ros.system.signals import exit_code, handling
 
 TIME_OVER = 124
 """Exit code where the time is over, as of GNU timeout."""
