@@ -66,9 +66,9 @@ def test_millimetres_become_metres_and_zero_becomes_nan(depth: np.ndarray) -> No
 
 
 def test_zero_negative_infinite_and_nan_metres_are_unknown_and_the_input_stays() -> None:
-    depth = np.array([[0.0, -1.0, np.inf, -np.inf, np.nan, 1.5]], dtype=np.float32)
+    depth = np.array([[0.0, -1.0, np.inf, -np.inf, np.nan, 3e38, 1.5]], dtype=np.float32)
     before = depth.copy()
-    np.testing.assert_array_equal(metres_from_float(depth), np.array([[np.nan] * 5 + [1.5]], dtype=np.float32))
+    np.testing.assert_array_equal(metres_from_float(depth), np.array([[np.nan] * 6 + [1.5]], dtype=np.float32))
     np.testing.assert_array_equal(depth, before)
 
 

@@ -18,6 +18,7 @@ from asymformer_ros.frames.images import MAX_PIXELS, decode_image
 _HEADER = struct.Struct("<iff")  # compressedDepth: format enum, then the two quantisation parameters
 _RVL_SIZE = struct.Struct("<ii")  # columns, rows
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_LARGEST = 1e6  # metres: what is beyond is rubbish, and would overflow in the network
 _FARTHEST_MEDIAN = 100.0  # metres: no RGB-D camera sees half of its image farther away
 _RVL_MAX_NIBBLES = 10  # 30 bits: more than any count of pixels or difference of two uint16 needs
 
@@ -30,9 +31,9 @@ def metres_from_millimetres(depth: NDArray[np.integer[Any]]) -> NDArray[np.float
 
 
 def metres_from_float(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Copy (H, W) float metres with everything that is not a positive finite number made NaN."""
+    """Copy (H, W) float metres with everything that is not positive and below 1000 km made NaN."""
     metres = depth.astype(np.float32)
-    metres[~((depth > 0) & (depth < np.inf))] = np.nan
+    metres[~((depth > 0) & (depth < _LARGEST))] = np.nan
     return metres
 
 
