@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from torch import nn
 from training_data import SHAPES, shapes
 
 from asymformer_ros.models.normalization import EFFICIENTNET_LITE_NORMALIZATION
-from asymformer_ros.network import ROOMS, AsymFormer
+from asymformer_ros.network import ROOMS, AsymFormer, layers
 from asymformer_ros.network.efficientnet import InvertedResidual
+from asymformer_ros.training import trainer as module_of_trainer
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.branch import AuxiliaryClassifiers, prepare_branch
@@ -109,3 +111,34 @@ def test_auxiliary_classifiers_learn_and_are_continued() -> None:
     other.resume(state)
     assert changed(state["auxiliary"], other.state()["auxiliary"]) == set()
     assert "auxiliary" not in "".join(training.network.state_dict())
+
+
+class Older:
+    """A module as it was before some of its names came; others of its names may be given."""
+
+    def __init__(self, module: ModuleType, missing: str, **names: object) -> None:
+        self._module, self._missing = module, missing
+        vars(self).update(names)
+
+    def __getattr__(self, name: str) -> object:
+        if name == self._missing:
+            raise AttributeError(name)
+        return getattr(self._module, name)
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated")
+@pytest.mark.parametrize("half", [torch.bfloat16, None])
+def test_a_step_with_the_names_of_pytorch_2_2_is_the_same(
+    half: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_of_trainer, "half_type", lambda device: half)
+    newest = trainer(KEPT)
+    expected = newest.train(batch())
+    without_argument = {"is_autocast_enabled": lambda: False}
+    monkeypatch.setattr(layers, "torch", Older(torch, "get_autocast_dtype", **without_argument))
+    monkeypatch.setattr(module_of_trainer, "torch", Older(torch, "", amp=Older(torch.amp, "GradScaler")))
+    oldest = trainer(KEPT)
+    assert isinstance(oldest._scaler, torch.cuda.amp.GradScaler)
+    assert oldest.train(batch()) == expected
+    for one, other in zip(newest.network.parameters(), oldest.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0)

@@ -38,10 +38,18 @@ class DepthwiseConv2d(nn.Conv2d):
         super().__init__(width, width, kernel_size, stride, kernel_size // 2, groups=width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
-            x = x.to(torch.get_autocast_dtype("cpu")).contiguous(memory_format=torch.channels_last)
+        half = _cpu_autocast_type() if x.device.type == "cpu" and torch.is_grad_enabled() else None
+        if half is not None:
+            x = x.to(half).contiguous(memory_format=torch.channels_last)
             return _HalfDepthwise.apply(x, self.weight, self.bias, self.stride, self.padding)  # type: ignore[no-untyped-call]
         return super().forward(x)
+
+
+def _cpu_autocast_type() -> torch.dtype | None:
+    """What autocast computes in on the CPU; None where it is off."""
+    if hasattr(torch, "get_autocast_dtype"):
+        return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None  # before PyTorch 2.4
 
 
 class _HalfDepthwise(torch.autograd.Function):

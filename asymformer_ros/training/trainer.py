@@ -59,7 +59,7 @@ class Trainer:
         self._trained = nn.ModuleDict({"network": network, "auxiliary": self._auxiliary})
         self._optimizer = make_optimizer(self._trained, self._recipe)
         self._half = half_type(self._device)
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._half is torch.float16)
+        self._scaler = _scaler(self._device, enabled=self._half is torch.float16)
 
     def train(self, batch: Batch) -> Step:
         """One step. Raises AsymformerError where the loss is not finite."""
@@ -128,6 +128,13 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:  # there is none where the training was on a CPU until now
             self._scaler.load_state_dict(state["scaler"])
+
+
+def _scaler(device: torch.device, *, enabled: bool) -> torch.amp.GradScaler:
+    """Of the loss, so that its gradients are not too small for float16."""
+    if hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler(device.type, enabled=enabled)
+    return torch.cuda.amp.GradScaler(enabled=enabled)  # before PyTorch 2.3
 
 
 def _auxiliary(network: AsymFormer, plan: Plan) -> AuxiliaryClassifiers | nn.ModuleList:
