@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ onnx = pytest.importorskip("onnx", reason="the models of these tests are ONNX fi
 pytest.importorskip("onnxruntime", reason="the models of these tests are ONNX files")
 from test_onnxruntime import SIZE, foreign_file
 
-from asymformer_ros.errors import CheckpointError, ConfigurationError
+from asymformer_ros.errors import AsymformerError, CheckpointError, ConfigurationError
 from asymformer_ros.inference.selection import ServingOptions, open_backend, open_serving
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.models.opening import open_model
@@ -104,3 +106,35 @@ print("torch" in sys.modules, model.model_sha256 != model.sha256)
 """
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False True"
+
+
+def _edited(path: Path, edit: Callable[[Any], None]) -> str:
+    model = onnx.load(foreign_file(path))
+    edit(model.graph)
+    onnx.save(model, path)
+    return str(path)
+
+
+def _unknown_operator(graph: Any) -> None:
+    graph.node[-1].op_type = "Unheard"
+
+
+def _nothing_for_input(graph: Any) -> None:
+    graph.node[-1].input[0] = "nothing"
+
+
+def _other_shape(graph: Any) -> None:
+    graph.output[0].type.tensor_type.shape.dim[1].dim_value = 37
+
+
+def _cut_weights(graph: Any) -> None:
+    weights = next(tensor for tensor in graph.initializer if tensor.raw_data)
+    weights.raw_data = weights.raw_data[:-1]
+
+
+@pytest.mark.parametrize("edit", [_unknown_operator, _nothing_for_input, _other_shape, _cut_weights])
+def test_a_graph_that_no_library_can_run_takes_one_sentence(tmp_path: Path, edit: Callable[[Any], None]) -> None:
+    path = _edited(tmp_path / "theirs.onnx", edit)
+    with pytest.raises(AsymformerError, match="contradicts itself|ONNX Runtime failed") as caught:
+        open_backend("onnxruntime", path)
+    assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from asymformer_ros.errors import CheckpointError
 from asymformer_ros.onnx_graph.movement import shorten_movement
 
 _SMALL = 4096  # elements; larger constants are weights, which nothing has to compute
@@ -20,8 +21,17 @@ Constants = dict[str, NDArray[Any]]
 def simplify(model: Any) -> Any:
     """The same function without Constant, Identity and Shape nodes, and without nodes of constant inputs.
 
-    model: onnx.ModelProto with fixed input shapes. Returns a new one, with the shapes of all its tensors.
+    model: onnx.ModelProto with fixed input shapes. Returns a new one, with the shapes of all its tensors. Raises
+    CheckpointError for a graph that contradicts itself.
     """
+    try:
+        return _simplified(model)
+    except (RuntimeError, ValueError, TypeError, KeyError, onnx.shape_inference.InferenceError) as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"the ONNX graph contradicts itself, it is damaged or was edited: {said}") from error
+
+
+def _simplified(model: Any) -> Any:
     before = -1
     while len(model.graph.node) != before:  # a shape that becomes known makes others known
         before = len(model.graph.node)
