@@ -15,7 +15,7 @@ from time import monotonic
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.disk import writing
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
-from asymformer_ros.system.files import write_atomically
+from asymformer_ros.system.files import user_folder, write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +29,7 @@ _REMIND = 30.0  # seconds after which waiting is told again
 
 def default_folder() -> Path:
     """$XDG_CACHE_HOME/asymformer_ros/engines, ~/.cache/... where that is not set (it must be absolute)."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".cache") / "asymformer_ros" / "engines"
+    return user_folder("XDG_CACHE_HOME", ".cache") / "engines"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.optional import importing, installed
+from asymformer_ros.system.files import user_folder
 
 HOW_TO_GET_ONE = (
     "`asymformer weights download nyuv2` brings the authors' weights as model `nyuv2`; "
@@ -113,8 +113,7 @@ def data_folder() -> Path:
 
     No cache: an emptied cache fills itself again, these a robot without a network could not get back.
     """
-    home = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".local" / "share") / "asymformer_ros" / "weights"
+    return user_folder("XDG_DATA_HOME", ".local/share") / "weights"
 
 
 def _files_of(known: KnownWeights) -> ModelFiles:

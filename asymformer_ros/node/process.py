@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 
@@ -32,9 +34,9 @@ def run_process(name: str, serve: Serve, args: Sequence[str] | None, stop: threa
     if stop.is_set():
         return 0
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        _initialise(name, args)
     except RuntimeError as error:  # what rclpy raises for its arguments has no public type
-        get_logger(name).fatal(f"the ROS arguments cannot be used: {error}")
+        get_logger(name).fatal(f"ROS cannot be initialised with these arguments and this environment: {error}")
         return 1
     try:
         return serve(stop)
@@ -43,6 +45,19 @@ def run_process(name: str, serve: Serve, args: Sequence[str] | None, stop: threa
         return 1
     finally:
         rclpy.try_shutdown()
+
+
+def _initialise(name: str, args: Sequence[str] | None) -> None:
+    """rclpy.init, with a temporary folder for logs where there is no home, or it cannot be written."""
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        if "initialize logging" not in str(error) or os.environ.get("ROS_LOG_DIR"):
+            raise
+        rclpy.try_shutdown()
+        os.environ["ROS_LOG_DIR"] = folder = tempfile.mkdtemp(prefix="ros-log-")
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        get_logger(name).warning(f"the folder of ROS's logs cannot be written ({error}): this log is in {folder}")
 
 
 def spin(node: Node, finished: Callable[[], bool], on_error: Callable[[Exception], None] | None = None) -> None:
