@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_an_engine_that_cannot_be_stored_whole_is_none(disk: Path) -> None:
     with cache.locked(IDENTITY, BuildContext()) as slot:
         plan = slot / ".engine.1.tmp"
         plan.write_bytes(b"new" * 1000)
-        made = manifest(IDENTITY, plan)
+        made = replace(manifest(IDENTITY, plan), notes=("more than the old one frees" * 2000,))
         fill(disk)
         with pytest.raises(AsymformerError, match="disk/engines.*cannot be written .No space left .*`engine_cache`"):
             cache.store(slot, plan, made)
