@@ -165,30 +165,17 @@ def test_a_driver_without_its_cuda_library_is_told(tmp_path: Path) -> None:
     assert "64 GiB shared with the CPU, driver 560.35.03" in machine.check_gpu(ORIN, driver).text
 
 
-@pytest.mark.parametrize(
-    ("files", "quota"),
-    [
-        ({}, None),
-        ({"box/cpu.max": "max 100000"}, None),
-        ({"box/cpu.max": "150000 100000"}, 1.5),
-        ({"box/cpu.max": "max 100000", "cpu.max": "200000 100000"}, 2.0),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
-    ],
-)
-def test_the_quota_of_cores_is_read(tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
-    (tmp_path / "own").write_text("0::/box\n")
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(f"{text}\n")
-    assert machine.cpu_quota(tmp_path, tmp_path / "own") == quota
-
-
-def test_a_quota_below_the_cores_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_of_one_core_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cpu_quota", lambda: 0.5)
+    monkeypatch.setattr(machine, "usable_cpus", lambda: 1)
     finding = machine.check_cpu()
     assert finding.severity == "warning"
-    assert "export OMP_NUM_THREADS=1" in finding.advice
+    assert "0.5 cores' time by quota" in finding.text
+
+
+def test_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "available_memory", lambda: 200_000_000)
+    assert (machine.check_memory().severity, machine.check_memory().text) == ("warning", "200 MB free")
 
 
 def test_small_shared_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

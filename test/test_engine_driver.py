@@ -22,6 +22,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? 1 : attribute == 16 ? 16 : -1;
   return device != 7;
 }
+int cuDeviceGetPCIBusId(char *id, int length, int device) { strncpy(id, "0000:01:00.0", length); return device != 7; }
 int cuDeviceTotalMem_v2(unsigned long *bytes, int device) { *bytes = 65536ul << 20; return device != 7; }
 int cuGetErrorString(int code, const char **text) { *text = "no CUDA-capable device is detected"; return 0; }
 """
@@ -49,7 +50,7 @@ def test_the_probe_of_this_machine_answers() -> None:
 
 def test_a_gpu_is_described(tmp_path: Path) -> None:
     gpu = probe_gpu(_driver(tmp_path))
-    assert gpu == GpuInfo("Orin", (8, 7), (12, 6), integrated=True, multiprocessors=16, memory=65536 << 20)
+    assert gpu == GpuInfo("Orin", (8, 7), (12, 6), True, 16, 65536 << 20, pci_bus_id="0000:01:00.0")
     assert str(gpu) == "Orin, compute capability 8.7, driver for CUDA 12.6"
 
 

@@ -161,3 +161,47 @@ def test_percentiles_are_of_the_newest_frames(health: Health) -> None:
     assert values["backend"] == "torch cpu fp32"
     health.restart()
     assert "age p50/p95/p99 (ms)" not in report(health)[2]
+
+
+def test_pair_offsets_are_told_whichever_stream_is_ahead(health: Health) -> None:
+    for offset in (2_000_000, -2_000_000, 2_000_000):
+        health.paired(offset)
+    assert report(health)[2]["pair offset p50/p95/p99 (ms)"] == "2.0 / 2.0 / 2.0"
+
+
+def test_images_that_never_found_a_partner_are_counted_over_the_whole_run(health: Health) -> None:
+    for _ in range(10):
+        health.colour.tick()
+    for _ in range(7):
+        health.depth.tick()
+        health.paired(0)
+    health.depth_lacks()
+    health.restart()
+    values = report(health)[2]
+    assert values["colour images without a pair"] == "2"
+    assert values["depth images without a pair"] == "0"
+    assert values["frames of colour alone"] == "1"
+
+
+def test_what_is_known_of_depth_is_told_where_it_is_known(health: Health) -> None:
+    assert "depth coverage (%)" not in report(health)[2]
+    health.depth_coverage = 0.123
+    assert report(health)[2]["depth coverage (%)"] == "12"
+
+
+def test_colour_alone_is_told_once_in_the_log_and_as_long_as_it_lasts_in_the_status(
+    health: Health, log: Log, clock: Moment
+) -> None:
+    for _ in range(2):
+        health.depth.tick()
+        clock.now += 3.2
+        health.depth_lacks()
+        health.depth_lacks()
+        assert report(health)[:2] == (DiagnosticStatus.WARN, "no depth for 3.2 s: segmenting colour alone")
+        health.depth_came()
+        health.depth_came()
+        assert report(health)[:2] == (DiagnosticStatus.OK, "segmenting")
+    assert log.lines == 2 * [
+        ("warning", "no depth for 3.2 s: segmenting colour alone"),
+        ("info", "depth comes again: segmenting colour and depth"),
+    ]

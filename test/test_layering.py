@@ -48,6 +48,7 @@ HOMES = {
     "sensor_msgs": {"node"},
     "std_msgs": {"node"},
     "diagnostic_msgs": {"node"},
+    "diagnostic_updater": {"node"},
     "vision_msgs": {"node"},
     "message_filters": {"node"},
     "cv_bridge": {"node"},

@@ -58,6 +58,7 @@ def diagnose_installation(folder: Path | None = None) -> Iterator[Finding]:
     yield from _answers("python", machine.check_python)
     yield from _answers("gpu", lambda: machine.check_gpu(gpu))
     yield from _answers("cpu", machine.check_cpu)
+    yield from _answers("memory", machine.check_memory)
     yield from _answers("shared_memory", machine.check_shared_memory)
     for finding in _imports(asked):
         found.append(finding)

@@ -15,11 +15,13 @@ from asymformer_ros.engine.cache import Engine, EngineCache, Stale
 from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.engine.manifest import EngineIdentity
 from asymformer_ros.findings import Finding
+from asymformer_ros.limits import available_memory, cpu_quota, usable_cpus
 from asymformer_ros.models.catalogue import HOW_TO_GET_ONE, KNOWN, NYUV2, KnownWeights
 
 DISTRIBUTIONS = ("humble", "iron", "jazzy", "kilted", "lyrical", "rolling")
 _LARGEST_DOMAIN = 232
 _SHARED_MB = 128  # what a camera, the node and `asymformer train` take without a thought
+_MEMORY_MB = 1500  # PyTorch and the published model; a build of its engine
 _CACHE_MB = 1000  # an engine and what its build writes
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -63,27 +65,23 @@ def check_backends(findings: list[Finding]) -> Finding:
 
 
 def check_cpu() -> Finding:
-    """Cores that this process may use, and the time on them that its group may take."""
-    cores, there, quota = len(os.sched_getaffinity(0)), os.cpu_count() or 1, cpu_quota()
-    text = f"{cores} of {there} cores" + ("" if quota is None else f", {quota:g} cores' time by quota")
-    if quota is None or quota >= cores:
+    """Cores that this process may use, and the time on them that its control groups may take."""
+    cores, quota = len(os.sched_getaffinity(0)), cpu_quota()
+    limit = "" if quota is None else f", {quota:g} cores' time by quota"
+    text = f"{cores} of {os.cpu_count()} cores{limit}"
+    if usable_cpus() > 1:
         return Finding("ok", "cpu", text)
-    threads = max(1, round(quota))
-    advice = f"threads beyond the quota slow each other down: export OMP_NUM_THREADS={threads}, or raise it"
-    return Finding("warning", "cpu", text, f"{advice} (`docker run --cpus`, CPUQuota= of systemd)")
+    advice = "give it two at least (`taskset`, `docker run --cpus`, CPUQuota= of systemd)"
+    return Finding("warning", "cpu", text, f"the network leaves nothing to the camera's messages: {advice}")
 
 
-def cpu_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """The number of cores whose time this process's control groups (v2, v1) may take; None without a limit."""
-    groups = own.read_text() if own.is_file() else ""
-    path = next((line[3:] for line in groups.splitlines() if line.startswith("0::")), "/").strip("/")
-    folders = [root / path, *(root / path).parents]
-    limits = [(folder / "cpu.max").read_text().split() for folder in folders if (folder / "cpu.max").is_file()]
-    old = [root / "cpu" / f"cpu.cfs_{name}_us" for name in ("quota", "period")]
-    if all(file.is_file() for file in old):
-        limits.append([file.read_text().strip() for file in old])
-    quotas = [int(quota) / int(period) for quota, period in limits if quota not in ("max", "-1")]
-    return min(quotas, default=None)
+def check_memory() -> Finding:
+    """Memory that is left, within a container's limit."""
+    free = available_memory() / 1e6
+    if free >= _MEMORY_MB:
+        return Finding("ok", "memory", f"{free:.0f} MB free")
+    advice = "close other programs, or raise the container's limit: engine builds and PyTorch may be killed"
+    return Finding("warning", "memory", f"{free:.0f} MB free", advice)
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm")) -> Finding:

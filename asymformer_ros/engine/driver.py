@@ -20,6 +20,7 @@ class GpuInfo:
     compute_capability: such as (8, 7). cuda: newest CUDA that the driver can run, such as (12, 6).
     integrated: whether it shares the computer's memory, as on a Jetson. multiprocessors, memory: their number, and its
     size in bytes: the modules of one Jetson family have one name, but differ in these.
+    pci_bus_id: such as "0000:01:00.0", by which NVIDIA's other libraries find it; "" where the driver does not tell.
     """
 
     name: str
@@ -28,6 +29,7 @@ class GpuInfo:
     integrated: bool = False
     multiprocessors: int = 0
     memory: int = 0
+    pci_bus_id: str = ""
 
     @property
     def capability(self) -> str:
@@ -85,6 +87,9 @@ def _first_gpu(cuda: Any) -> GpuInfo:
         _number(cuda, "cuDeviceGetAttribute", ctypes.c_int(attribute), device)
         for attribute in (_MAJOR, _MINOR, _INTEGRATED, _MULTIPROCESSORS)
     )
+    bus = ctypes.create_string_buffer(_NAME_LENGTH)
+    if hasattr(cuda, "cuDeviceGetPCIBusId"):
+        _call(cuda, "cuDeviceGetPCIBusId", bus, ctypes.c_int(_NAME_LENGTH), device)
     memory = ctypes.c_size_t(0)
     _call(cuda, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
     return GpuInfo(
@@ -94,6 +99,7 @@ def _first_gpu(cuda: Any) -> GpuInfo:
         integrated=bool(integrated),
         multiprocessors=multiprocessors,
         memory=memory.value,
+        pci_bus_id=bus.value.decode(errors="replace"),
     )
 
 

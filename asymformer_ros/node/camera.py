@@ -61,6 +61,7 @@ class Camera:
         now, (converted, depth) = monotonic(), self._newest_depth
         fresh = depth if now - converted < _DEPTH_LASTS else None
         seen = self.inputs.watch.observe(fresh, settings, listened=self.outputs.wanted())
+        self.health.depth_coverage = seen.content.known if fresh is not None and seen.content else None
         if fresh is not None:
             seen = replace(seen, no_points=self.no_points)
         self._attention.update(examine(seen), now)

@@ -84,7 +84,10 @@ class FramePath:
 
     def _requests(self, camera: Camera, pair: Pair) -> list[Request]:
         """The pair as a frame; empty where nobody listens or it is too old."""
-        if not camera.outputs.wanted() or self._is_stale(camera, pair, "before"):
+        if not camera.outputs.wanted():
+            camera.health.unwanted()
+            return []
+        if self._is_stale(camera, pair, "before"):
             return []
         start = perf_counter()
         frame = frame_from_messages(pair.rgb, pair.depth, self._settings().max_pixels)

@@ -23,6 +23,7 @@ _MAX_EXPLANATIONS = 50
 _LONGEST = 1000
 """Characters of an explanation that are told: a message's own texts may be of any length."""
 
+_SERVED = ("published", "replaced", "unwanted", "of colour alone")
 _LOST = ("refused", "stale", "failed")
 _SAID_WITH_THE_FRAME = ("refused", "negative-stamp-colour", "negative-stamp-depth")
 _LEVELS = {"ok": DiagnosticStatus.OK, "warning": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
@@ -32,8 +33,9 @@ class Health:
     """Counts what happened to every frame and turns it into one diagnostic status.
 
     A frame that is lost is counted under "refused" (its messages cannot be used), "stale" (older than max_age),
-    "failed" (the network did not answer) or "replaced" (a newer pair came first, which is normal where the camera is
-    faster than the network). Each explanation is logged once. Any thread may count; one thread reports.
+    "failed" (the network did not answer), "replaced" (a newer pair came first, which is normal where the camera is
+    faster than the network) or "unwanted" (nobody subscribes, or `enabled` is false). Each explanation is logged once.
+    Any thread may count; one thread reports.
     """
 
     def __init__(self, logger: RcutilsLogger, clock: Callable[[], float] = monotonic) -> None:
@@ -45,6 +47,8 @@ class Health:
         self._last_loss = ""
         self._times: dict[str, deque[float]] = {}
         self.findings: list[Finding] = []
+        self.depth_coverage: float | None = None
+        """Share of the newest depth image that is known, 0..1."""
         self._depth_lacks = False
 
     def lost(self, kind: str, explanation: str) -> bool:
@@ -85,6 +89,15 @@ class Health:
         else:
             self._logger.info(f"{camera}{finding.sentence}")
 
+    def paired(self, offset_ns: int) -> None:
+        """Count a pair. offset_ns: stamp of depth less stamp of colour."""
+        self.pairs.tick()
+        self._keep("pair offset", abs(offset_ns) * 1e-6)
+
+    def unwanted(self) -> None:
+        """Count a pair that nobody wants segmented."""
+        self.counts["unwanted"] += 1
+
     def depth_lacks(self) -> None:
         """Tell that colour is segmented alone, once until depth comes again."""
         self.counts["of colour alone"] += 1
@@ -110,11 +123,15 @@ class Health:
         self.published.tick()
         self.counts["published"] += 1
         for stage, value in milliseconds.items():
-            self._times.setdefault(stage, deque(maxlen=WINDOW)).append(value)
+            self._keep(stage, value)
+
+    def _keep(self, name: str, milliseconds: float) -> None:
+        self._times.setdefault(name, deque(maxlen=WINDOW)).append(milliseconds)
 
     def restart(self) -> None:
         """Forget ages and stage times: time has jumped, or the node starts anew."""
         self._times.clear()
+        self.depth_coverage = None
         self._depth_lacks = False
         for rate in (self.colour, self.depth, self.pairs, self.published):
             rate.restart()
@@ -130,12 +147,12 @@ class Health:
             "depth rate (Hz)": f"{self.depth.per_second():.1f}",
             "pair rate (Hz)": f"{self.pairs.per_second():.1f}",
             "published rate (Hz)": f"{self.published.per_second():.1f}",
-            **{
-                f"frames {kind}": str(self.counts[kind])
-                for kind in ("published", "replaced", "of colour alone", *_LOST)
-            },
+            **{f"frames {kind}": str(self.counts[kind]) for kind in (*_SERVED, *_LOST)},
+            **self._unpaired(),
             **self._percentiles(),
         }
+        if self.depth_coverage is not None:
+            values["depth coverage (%)"] = f"{100 * self.depth_coverage:.0f}"
         values |= {f"doctor: {finding.cause}": finding.sentence for finding in self.findings}
         if self._last_loss:
             values["last lost frame"] = self._last_loss
@@ -148,7 +165,7 @@ class Health:
         if any(fresh.values()):
             level = DiagnosticStatus.ERROR if fresh["failed"] else DiagnosticStatus.WARN
             told = ", ".join(f"{count} {kind}" for kind, count in fresh.items() if count)
-            return level, f"frames lost in the last second: {told}; {self._last_loss}"
+            return level, f"frames lost since the last report: {told}; {self._last_loss}"
         if not expects_frames:
             return DiagnosticStatus.OK, "idle"
         findings = [*self._degraded(), *self.findings]
@@ -158,6 +175,11 @@ class Health:
 
     def _degraded(self) -> list[Finding]:
         return [Finding("warning", "rgb-only", self._colour_alone())] if self._depth_lacks else []
+
+    def _unpaired(self) -> dict[str, str]:
+        """Of the whole run; those that still wait for their partner count, too."""
+        lone = {"colour": self.colour.total - self.counts["of colour alone"], "depth": self.depth.total}
+        return {f"{name} images without a pair": str(max(0, n - self.pairs.total)) for name, n in lone.items()}
 
     def _percentiles(self) -> dict[str, str]:
         told = {}
@@ -178,4 +200,4 @@ def _loss(kind: str, explanation: str) -> str:
 
 def _status(level: bytes, name: str, text: str, values: dict[str, str]) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-    return DiagnosticStatus(level=level, name=name, message=text, hardware_id=values.get("backend", ""), values=pairs)
+    return DiagnosticStatus(level=level, name=name, message=text, values=pairs)

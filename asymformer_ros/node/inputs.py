@@ -112,6 +112,6 @@ class Inputs:
         if depth is None:
             self._health.depth_lacks()
         else:
-            self._health.pairs.tick()
+            self._health.paired(stamp_ns(depth.header) - stamp_ns(rgb.header))
             self.watch.paired()
         self._on_pair(Pair(rgb, depth, self._camera_info))

@@ -27,6 +27,8 @@ class Rate:
 
     def __init__(self, clock: Callable[[], float] = monotonic, span: float = 10.0) -> None:
         self._clock, self._span = clock, span
+        self.total = 0
+        """Events ever."""
         self.restart()
 
     def restart(self) -> None:
@@ -37,6 +39,7 @@ class Rate:
     def tick(self) -> None:
         """Count one event now."""
         self._times.append(self._clock())
+        self.total += 1
 
     def per_second(self) -> float:
         """Mean rate of the last `span` seconds, Hz; it falls when events stay away."""

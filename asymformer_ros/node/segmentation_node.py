@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -25,7 +25,9 @@ from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.selection import ServingOptions, open_serving
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
+from asymformer_ros.node.diagnostics import Diagnostics
 from asymformer_ros.node.frame_path import FramePath
+from asymformer_ros.node.hardware import Hardware
 from asymformer_ros.node.health import Health, idle_status
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.package_log import PackageLog
@@ -54,8 +56,8 @@ class SegmentationNode(LifecycleNode):
         self._cancelled = False
         self._failure = ""
         self._own_health = Health(self.get_logger())
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._hardware = Hardware()
+        self._diagnostics = Diagnostics(self, self._report)
         self.create_timer(0.5, self._examine, clock=Clock(clock_type=ClockType.STEADY_TIME))
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._on_time_jump)
@@ -192,7 +194,9 @@ class SegmentationNode(LifecycleNode):
             self._worker = None
 
     def _offer(self, worker: Worker[Pair], slot: int, pair: Pair) -> None:
-        if self.settings.enabled and worker.mailbox.put(pair, slot):
+        if not self.settings.enabled:
+            self._cameras[slot].health.unwanted()
+        elif worker.mailbox.put(pair, slot):
             self._cameras[slot].health.replaced()
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> object:
@@ -214,7 +218,7 @@ class SegmentationNode(LifecycleNode):
             for camera in self._cameras:
                 camera.examine(self.settings)
 
-    def _report(self) -> None:
+    def _report(self) -> list[DiagnosticStatus]:
         serving = self._worker is not None
         facts = {
             "state": "active" if serving else "inactive" if self._backend else "unconfigured",
@@ -226,24 +230,19 @@ class SegmentationNode(LifecycleNode):
             facts["engine"] = progress
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
+        facts |= self._hardware.facts(facts["backend"])
         if self._own_health.counts:
             facts["callbacks failed"] = str(self._own_health.counts.total())
         expects = serving and self.settings.enabled
         statuses = [
-            camera.health.report(self._status_name(camera.name), facts, expects_frames=expects)
+            camera.health.report(f"segmentation {camera.name}".rstrip(), facts, expects_frames=expects)
             for camera in self._cameras
-        ]
-        if not self._cameras:
-            statuses = [idle_status(self._status_name(""), facts)]
-        if self.dead_thread():
-            for status in statuses:
+        ] or [idle_status("segmentation", facts)]
+        for status in statuses:
+            status.hardware_id = self._hardware.name
+            if self.dead_thread():
                 status.level, status.message = DiagnosticStatus.ERROR, self.dead_thread()
-        message = DiagnosticArray(status=statuses)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
-
-    def _status_name(self, camera: str) -> str:
-        return f"{self.get_fully_qualified_name()}: segmentation {camera}".rstrip()
+        return statuses
 
 
 def main(args: Sequence[str] | None = None, stop: threading.Event | None = None) -> int:

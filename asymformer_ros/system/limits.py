@@ -46,7 +46,14 @@ def _left(group: Path, limit: str, usage: str, reclaimable: str) -> Iterator[int
 
 def usable_cpus(root: Path = Path("/")) -> int:
     """CPUs that this process may run on, at most what its control groups' quota comes to; at least 1."""
-    return max(1, min([len(os.sched_getaffinity(0)), *(round(quota) for quota in _quotas(root))]))
+    quota = cpu_quota(root)
+    cores = len(os.sched_getaffinity(0))
+    return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """CPUs whose time this process's control groups may take; None without a limit."""
+    return min(_quotas(root), default=None)
 
 
 def _quotas(root: Path) -> Iterator[float]:
