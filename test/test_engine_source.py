@@ -55,13 +55,13 @@ sys.modules["torch"] = sys.modules["onnxruntime"] = None
 from types import SimpleNamespace
 from asymformer_ros.engine.golden import read_golden
 from asymformer_ros.engine.request import EngineRequest
-from asymformer_ros.engine.source import typed_graph
+from asymformer_ros.engine.source import plain_graph, typed_graph
 from asymformer_ros.models.opening import open_model
 import asymformer_ros.inference.selection, asymformer_ros.inference.tensorrt
 model = open_model({str(path)!r})
 assert model.card.input_size == (256, 320)
 assert read_golden(model.proto) is not None
-typed_graph(model.graph, "fp16", ())
+typed_graph(plain_graph(model), "fp16", ())
 print(EngineRequest(model, SimpleNamespace(name="tensorrt"), None).precisions)
 """
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

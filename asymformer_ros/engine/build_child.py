@@ -117,7 +117,7 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     plain, precision, layers = Path(request["plain"]), request["precision"], request["fp32_layers"]
     if not plain.is_file():
         model = open_model(request["model"], batch=request["batch"], label_set=request["label_set"])
-        _store(plain, model.graph.SerializeToString())
+        _store(plain, source.plain_graph(model).SerializeToString())
     if precision == "mixed" and layers is None:
         reporter.phase("Looking for layers that must stay in FP32", 1)
         layers = source.survey(open_model(request["model"], label_set=request["label_set"]))

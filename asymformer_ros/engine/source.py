@@ -10,7 +10,9 @@ from asymformer_ros.engine.frames import SIMULATED, sample_frames
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.model import Model
+from asymformer_ros.onnx_graph.attention import widen_values
 from asymformer_ros.onnx_graph.mixed import to_mixed
+from asymformer_ros.onnx_graph.outputs import give_labels
 from asymformer_ros.onnx_graph.report import PrecisionReport
 
 _SURVEYED_FRAMES = 4
@@ -27,6 +29,12 @@ def analyse_model(model: Model, frames: Iterable[RgbdFrame], source: str) -> Pre
 def survey(model: Model) -> tuple[str, ...]:
     """Nodes that must stay in FP32 by a few simulated frames: better than no FP16 at all. Raises ConfigurationError."""
     return analyse_model(model, sample_frames(None, _SURVEYED_FRAMES), SIMULATED).fp32_layers
+
+
+def plain_graph(model: Model) -> ModelProto:
+    """The FP32 graph in the form that builders make a fast engine of, however old the model's file is."""
+    graph = give_labels(model.graph, model.card.temperature) if model.signature.gives_labels else model.graph
+    return widen_values(graph)
 
 
 def typed_graph(graph: ModelProto, precision: str, fp32_layers: tuple[str, ...]) -> ModelProto:
