@@ -15,8 +15,8 @@ from asymformer_ros.engine.cache import Engine, EngineCache, Stale
 from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.engine.manifest import EngineIdentity
 from asymformer_ros.findings import Finding
-from asymformer_ros.limits import available_memory, cpu_quota, usable_cpus
 from asymformer_ros.models.catalogue import HOW_TO_GET_ONE, KNOWN, NYUV2, KnownWeights
+from asymformer_ros.system.limits import available_memory, cpu_quota, usable_cpus
 
 DISTRIBUTIONS = ("humble", "iron", "jazzy", "kilted", "lyrical", "rolling")
 _LARGEST_DOMAIN = 232

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asymformer_ros.engine.driver import GpuInfo
-from asymformer_ros.limits import available_memory
+from asymformer_ros.system.limits import available_memory
 
 LIBRARY = "libnvidia-ml.so.1"
 
