@@ -46,9 +46,18 @@ def same(a: Path, b: Path) -> None:
 
 def test_sun_rgbd_becomes_png_with_its_cameras_and_classes(sunrgbd: Path, tmp_path: Path, capsys: Capture) -> None:
     assert prepared(sunrgbd, tmp_path / "png") == 0
-    assert f"wrote 2 frames for training and 2 for testing into {tmp_path / 'png'}" in capsys.readouterr().out
+    assert f"wrote 2 frames of train and 2 frames of test into {tmp_path / 'png'}" in capsys.readouterr().out
     same(sunrgbd, tmp_path / "png")
     assert main(["dataset", "check", str(tmp_path / "png")]) == 0
+
+
+def test_one_split_alone_is_prepared_and_the_other_named(tmp_path: Path, capsys: Capture) -> None:
+    folder = write_small_set(tmp_path / "set")
+    (folder / "test.txt").write_text("")
+    assert prepared(folder, tmp_path / "png") == 1
+    said = capsys.readouterr()
+    assert "wrote 1 frames of train into" in said.out
+    assert "test: the split's list" in said.err
 
 
 def test_nyuv2_becomes_png(tmp_path: Path) -> None:

@@ -235,6 +235,13 @@ def test_a_limit_is_a_number_of_frames(limit: str, capsys: pytest.CaptureFixture
     assert f"{limit!r} is no number of frames" in capsys.readouterr().err
 
 
+def test_frames_of_both_splits_are_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_small_set(tmp_path / "set")
+    (data / "train.txt").write_text((data / "test.txt").read_text())
+    evaluated(bundle, data, tmp_path / "report", "--limit", "1", "--device", "cpu")
+    assert "3 frames are in both splits of set (PNG), such as 0001" in capsys.readouterr().err
+
+
 def test_missing_depth_held_out_frames_sizes_and_views_are_in_the_report_and_its_command(
     bundle: Path, tmp_path: Path
 ) -> None:

@@ -68,17 +68,19 @@ def _splits(folder: Path) -> tuple[dict[str, DataSet], list[str]]:
 def run_prepare(args: argparse.Namespace) -> int:
     """Raises ConfigurationError, FrameError, DependencyError, or AsymformerError where it cannot be written."""
     bar = progress_bar()
-    splits = {split: open_for_check(args.folder, split) for split in SPLITS}
+    splits, problems = _splits(args.folder)
+    for problem in problems:
+        _log.warning("%s", problem)
     if args.output.resolve() == args.folder.resolve():
         raise ConfigurationError("--output is the download itself: give another folder")
     broken: list[str] = []
     total = sum(len(data) for data in splits.values())
     for _ in bar(prepare(splits, args.output, broken.append), total=total, unit="frame"):
         pass
-    written = {split: len(open_data_set(args.output, split)) for split in SPLITS}
-    print(f"wrote {written['train']} frames for training and {written['test']} for testing into {args.output}")
+    counts = (f"{len(open_data_set(args.output, split))} frames of {split}" for split in splits)
+    print(f"wrote {' and '.join(counts)} into {args.output}")
     write_broken(args.output, broken)
     if broken:
         told = args.output / BROKEN_FILE
         _log.warning("%d frames are left out, the first is %s; all are in %s", len(broken), broken[0], told)
-    return 1 if broken else 0
+    return 1 if broken or problems else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,8 @@ from asymformer_ros.optional import importing
 if TYPE_CHECKING:
     from asymformer_ros.datasets import DataSet
     from asymformer_ros.models.bundle import ModelBundle
+
+_log = logging.getLogger(__name__)
 
 
 def add_model(
@@ -51,11 +54,18 @@ def open_frames(args: argparse.Namespace) -> DataSet:
 
     Raises ConfigurationError or FrameError where there are none such.
     """
-    from asymformer_ros.datasets import hold_out, open_data_set
+    from asymformer_ros.datasets import hold_out, in_both_splits, open_data_set
     from asymformer_ros.datasets.classes import Mapped, read_class_map
 
     if args.hold_out is None:
         data = open_data_set(args.data, args.split)
+        if both := in_both_splits(args.data):
+            _log.warning(
+                "%d frames are in both splits of %s, such as %s: what was trained on them is tested on them",
+                len(both),
+                data.name,
+                both[0],
+            )
     else:
         data = hold_out(open_data_set(args.data, "train"), args.hold_out)[1]
     return Mapped(data, read_class_map(args.classes, [data.label_set])) if args.classes else data

@@ -5,14 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from asymformer_ros.datasets.described import DESCRIPTION_FILE, read_description
-from asymformer_ros.datasets.files import NPY, PNG, SUNRGBD, FileDataSet, Layout
+from asymformer_ros.datasets.files import NPY, PNG, SUNRGBD, FileDataSet, Layout, listed_names
 from asymformer_ros.datasets.labelled import SPLITS, DataSet, LabelledFrame
 from asymformer_ros.datasets.nyuv2_mat import MAT_FILE, Nyuv2MatDataSet
 from asymformer_ros.datasets.part import Part, hold_out
 from asymformer_ros.datasets.sunrgbd import TOOLBOX, SunRgbdOriginal
-from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.errors import ConfigurationError, FrameError
 
-__all__ = ["SPLITS", "DataSet", "LabelledFrame", "Part", "file_layout", "hold_out", "open_data_set", "open_for_check"]
+__all__ = [
+    "SPLITS",
+    "DataSet",
+    "LabelledFrame",
+    "Part",
+    "file_layout",
+    "hold_out",
+    "in_both_splits",
+    "open_data_set",
+    "open_for_check",
+]
 
 _LAYOUTS = (PNG, NPY, SUNRGBD)
 _SHOWN = 8  # names of a folder's content that an error shows
@@ -40,6 +50,23 @@ def _opened(folder: Path, split: str, *, must_be_whole: bool) -> DataSet:
     if (folder / TOOLBOX).is_dir():
         return SunRgbdOriginal(folder, split)
     return FileDataSet(folder, split, file_layout(folder, split), must_be_whole=must_be_whole)
+
+
+def in_both_splits(folder: Path) -> list[str]:
+    """Names of the frames that a folder of files lists for training and for testing; empty where it is another layout.
+
+    Raises ConfigurationError as `open_data_set`.
+    """
+    if (folder / MAT_FILE).exists() or (folder / TOOLBOX).is_dir():
+        return []
+    layout = file_layout(folder, "test")
+    if "{split}" in layout.rgb:  # the same name is another frame then
+        return []
+    try:
+        train, test = (listed_names(folder, split, layout) for split in SPLITS)
+    except FrameError:  # one of the lists is not there
+        return []
+    return sorted(set(train) & set(test))
 
 
 def file_layout(folder: Path, split: str) -> Layout:

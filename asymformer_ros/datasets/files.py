@@ -85,7 +85,7 @@ class FileDataSet:
         own_classes = folder / LABEL_SET_FILE
         self.label_set: LabelSet = read_label_set(str(own_classes if own_classes.exists() else layout.label_set))
         self._layout, self._folder = layout, folder
-        self.frame_names: Sequence[str] = _names(folder, split, layout)
+        self.frame_names: Sequence[str] = listed_names(folder, split, layout)
         self.cameras: Mapping[str, str] = _cameras(folder)
         self._files = [
             (
@@ -126,7 +126,8 @@ class FileDataSet:
         return labels_from(stored, len(self.label_set), self._layout.first, self._layout.void)
 
 
-def _names(folder: Path, split: str, layout: Layout) -> list[str]:
+def listed_names(folder: Path, split: str, layout: Layout) -> list[str]:
+    """Names of the frames of a split. Raises FrameError where there are none."""
     told = layout.lists[split]
     if not _WILD.search(told):
         return _listed(folder / told, keeps_folders=layout.keeps_folders)
