@@ -50,7 +50,7 @@ def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
 def not_ours(name: str) -> Path:
     """A folder of others' data; skips the test where it is not beside the repository."""
     if not (NOT_OURS / name).is_dir():
-        pytest.skip(f"../shared/data/{name} is not ours to pass on")
+        pytest.skip(f"needs ../shared/data/{name}, which is not ours to pass on")
     return NOT_OURS / name
 
 

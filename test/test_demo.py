@@ -96,7 +96,7 @@ def _start(*given: str, cwd: Path) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("model", ["untrained", "demo"])
 def test_the_demo_compares_with_the_truth_leaves_a_picture_and_ends_by_itself(model: str, tmp_path: Path) -> None:
     if model == "untrained":
-        pytest.importorskip("torch")
+        pytest.importorskip("torch", reason="the untrained model is PyTorch's")
     process = _start("--model", model, "--seconds", "3", "--output", "shot.png", cwd=tmp_path)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output
@@ -111,7 +111,7 @@ def test_the_demo_compares_with_the_truth_leaves_a_picture_and_ends_by_itself(mo
 @pytest.mark.ros
 @pytest.mark.slow
 def test_a_recording_without_truth_gives_a_picture_and_no_score(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the untrained model is PyTorch's")
     for number in range(4):
         cv2.imwrite(str(tmp_path / f"frame-{number:06d}.color.png"), np.full((60, 80, 3), 90, np.uint8))
         cv2.imwrite(str(tmp_path / f"frame-{number:06d}.depth.png"), np.full((60, 80), 1000, np.uint16))
@@ -126,7 +126,7 @@ def test_a_recording_without_truth_gives_a_picture_and_no_score(tmp_path: Path) 
 @pytest.mark.ros
 @pytest.mark.slow
 def test_an_early_interrupt_ends_the_demo_with_code_0_and_a_picture(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the untrained model is PyTorch's")
     process = _start("--model", "untrained", "--seconds", "600", cwd=tmp_path)
     assert process.stdout is not None
     for line in process.stdout:
@@ -165,7 +165,7 @@ def test_the_demo_keeps_the_users_ros_domain_and_tells_its_own() -> None:
 @pytest.mark.ros
 @pytest.mark.slow
 def test_a_model_that_is_not_there_ends_the_demo_with_one_sentence(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="bundles are PyTorch's")
     process = _start("--model", "/no/such.safetensors", cwd=tmp_path)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 1

@@ -66,14 +66,14 @@ def test_an_unknown_label_set_is_refused_with_the_known_ones() -> None:
 
 
 def test_names_are_those_of_nyuv2s_file(nyuv2_labels: Path) -> None:
-    loadmat = pytest.importorskip("scipy.io").loadmat
+    loadmat = pytest.importorskip("scipy.io", reason="their file is MATLAB's").loadmat
     names = [str(name[0]) for name in loadmat(nyuv2_labels / "classMapping40.mat")["className"].ravel()]
     ours = [name.replace("_", " ") for name in label_set("nyuv2_40").names]
     assert ours == [name.replace("refridgerator", "refrigerator") for name in names]
 
 
 def test_the_13_classes_are_those_of_nyuv2s_file(nyuv2_labels: Path) -> None:
-    loadmat = pytest.importorskip("scipy.io").loadmat
+    loadmat = pytest.importorskip("scipy.io", reason="their file is MATLAB's").loadmat
     labels, names = loadmat(nyuv2_labels / "class13Mapping.mat")["classMapping13"][0, 0].item()
     assert tuple(labels.ravel() - 1) == NYUV2_40_TO_13
     assert tuple(str(name[0]) for name in names.ravel()) == label_set("nyuv2_13").names
