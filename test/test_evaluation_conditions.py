@@ -162,10 +162,10 @@ def test_what_an_interrupted_run_has_counted_is_gone_on_with(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("identity", "frames", "content", "says"),
     [
-        ({"model": "other"}, 2, None, "had another model"),
-        ({"model": "m"}, 1, None, "had another --limit"),
-        ({"model": "m"}, 2, "{", "another file, which is damaged"),
-        ({"model": "m"}, 2, "[]", "another file, which is damaged"),
+        ({"model": "other"}, 2, None, "it differs in model"),
+        ({"model": "m"}, 1, None, "it differs in --limit"),
+        ({"model": "m"}, 2, "{", "differs in its file, which is damaged"),
+        ({"model": "m"}, 2, "[]", "differs in its file, which is damaged"),
     ],
 )
 def test_counts_of_anything_else_are_dropped(

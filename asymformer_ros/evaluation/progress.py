@@ -40,11 +40,9 @@ class Progress:
             tallies = {name: Tally.from_json(data["tallies"][name], classes) for name in evaluation.tallies}
             done, times = len(next(iter(tallies.values())).frames), [float(one) for one in data["times"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            different, done = ["file, which is damaged"], 0
+            different, done = ["its file, which is damaged"], 0
         if different or done > frames:
-            _log.warning(
-                "an interrupted evaluation is dropped, for it had another %s", ", ".join(different) or "--limit"
-            )
+            _log.warning("an interrupted evaluation is dropped, it differs in %s", ", ".join(different) or "--limit")
             return
         evaluation.tallies, evaluation.times = tallies, times
         _log.info("going on behind the first %d frames, which were counted before", done)
