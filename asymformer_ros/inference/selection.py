@@ -93,8 +93,7 @@ def open_backend(choice: str, name: str, device: str = "auto", label_set: str = 
     """
     if choice not in (*_FORMS, "auto"):
         raise ConfigurationError(f"backend is '{choice}': expected one of auto, {', '.join(_FORMS)}")
-    library = _choose(choice, model_files(name), device)
-    _check_file(library, name, device)
+    library = _choose(choice, name, device)
     serve = _server(library, device)
     return serve(open_model(name, label_set=label_set, form=_FORMS[library]))
 
@@ -122,9 +121,8 @@ def _open_upgrading(
     name: str, options: ServingOptions, gpu: GpuInfo | NoGpu, context: BuildContext
 ) -> InferenceBackend:
     """One model, opened once, for both: PyTorch or ONNX Runtime serves it until the engine does."""
-    library = _choose("auto", model_files(name), options.device)
     try:
-        _check_file(library, name, options.device)
+        library = _choose("auto", name, options.device)
         serve, model = _server(library, options.device), _open_model(name, options, _FORMS[library])
         _start_runtime(gpu)
         return UpgradingBackend(lambda: serve(model), lambda context: _open_engine(model, options, gpu, context))
@@ -209,9 +207,29 @@ def _server(library: str, device: str) -> Callable[[Model], InferenceBackend]:
     return serve
 
 
-def _choose(choice: str, files: ModelFiles, device: str) -> str:
-    if choice != "auto":
-        return choice
+def _choose(choice: str, name: str, device: str) -> str:
+    """A key of _FORMS. Raises BackendError where that library cannot serve a model that has only the other file."""
+    files = model_files(name)
+    library = _better(files, device) if choice == "auto" else choice
+    if library == "torch" and not files.bundle:
+        raise BackendError(
+            f"backend is 'torch' but model '{name}' is an ONNX file: set backend to onnxruntime or auto, or give the "
+            "bundle that it was exported from"
+        )
+    if library == "onnxruntime" and not files.onnx:
+        raise BackendError(
+            f"backend is 'onnxruntime' but model '{name}' is no .onnx file: "
+            f"export it first with `asymformer export {name} {Path(name).stem}.onnx`"
+        )
+    if library == "onnxruntime" and device == "cuda":
+        raise BackendError(
+            "device is 'cuda' but the onnxruntime backend runs on the CPU: set device to auto, or give the bundle "
+            "that the ONNX file was exported from to the torch backend"
+        )
+    return library
+
+
+def _better(files: ModelFiles, device: str) -> str:
     if not files.onnx:
         return "torch"
     if not files.bundle:
@@ -235,23 +253,3 @@ def _why_no_cuda(device: str) -> str:
     except DependencyError as error:
         return str(error)
     return why_no_cuda()
-
-
-def _check_file(library: str, name: str, device: str) -> None:
-    """Raise BackendError where the library cannot serve a model that has only the other file."""
-    files = model_files(name)
-    if library == "torch" and not files.bundle:
-        raise BackendError(
-            f"backend is 'torch' but model '{name}' is an ONNX file: set backend to onnxruntime or auto, or give the "
-            "bundle that it was exported from"
-        )
-    if library == "onnxruntime" and not files.onnx:
-        raise BackendError(
-            f"backend is 'onnxruntime' but model '{name}' is no .onnx file: "
-            f"export it first with `asymformer export {name} {Path(name).stem}.onnx`"
-        )
-    if library == "onnxruntime" and device == "cuda":
-        raise BackendError(
-            "device is 'cuda' but the onnxruntime backend runs on the CPU: set device to auto, or give the bundle "
-            "that the ONNX file was exported from to the torch backend"
-        )
