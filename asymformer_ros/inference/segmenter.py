@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.errors import AsymformerError
 from asymformer_ros.frames.frame import UNLABELLED, Image, RgbdFrame
 from asymformer_ros.frames.resize import resize_frame, resize_nearest
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.segmentation import Segmentation, StageTimes
+from asymformer_ros.models.groups import LabelGroups
+from asymformer_ros.models.labels import LabelSet
 
 
 class Segmenter:
     """Runs frames of any size through a backend. Used by one thread at a time; closed at the end of a `with`."""
 
-    def __init__(self, backend: InferenceBackend) -> None:
-        self.backend = backend
+    def __init__(self, backend: InferenceBackend, groups: LabelGroups | None = None) -> None:
+        """groups: of the backend's classes, which become the classes of all answers."""
+        self.backend, self._groups = backend, groups
+
+    @property
+    def label_set(self) -> LabelSet:
+        """Names and colours of the classes of all answers."""
+        return self.backend.card.label_set if self._groups is None else self._groups.label_set
 
     def __call__(self, rgb: Image, depth: Image, *, min_confidence: float = 0.0) -> Segmentation:
         """Label each pixel of a colour image and the depth image registered to it: arrays, or paths of image files.
@@ -56,6 +66,8 @@ class Segmenter:
         resized = perf_counter()
         labels, confidence = self.backend.infer(rgb, depth, with_confidence=with_confidence or min_confidence > 0)
         inferred = perf_counter()
+        if self._groups is not None:
+            labels = self._groups.apply(labels)
         if confidence is not None and min_confidence > 0:
             labels[confidence < np.ceil(min_confidence * 255)] = UNLABELLED
         all_labels = _resized(labels, frames)
@@ -64,9 +76,8 @@ class Segmenter:
             confidences = _resized(confidence, frames)
         done = perf_counter()
         times = StageTimes((resized - start) * 1e3, (inferred - resized) * 1e3, (done - inferred) * 1e3)
-        names = self.backend.card.label_set
         return [
-            Segmentation(label_map, share, frame, names, times)
+            Segmentation(label_map, share, frame, self.label_set, times)
             for label_map, share, frame in zip(all_labels, confidences, frames, strict=True)
         ]
 
@@ -76,19 +87,30 @@ def load(
     backend: str = "auto",
     device: str = "auto",
     label_set: str | PathLike[str] | None = None,
+    label_groups: str | PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Segmenter:
     """Open a model: a known name such as "demo" or "nyuv2", or the path of a bundle, a checkpoint or an .onnx file.
 
     backend: "auto", "torch", "onnxruntime" or "tensorrt". device: of PyTorch, "auto", "cpu" or "cuda". label_set: name
     or .json file of the classes, in place of those that the file names; any RGB-D network in ONNX is served with it.
-    What "auto" chooses, and why, is logged. Raises CheckpointError where there is no such model, BackendError where an
-    explicit choice cannot run, DependencyError where a library is missing, ConfigurationError for a value that makes no
-    sense and for a label set that does not fit.
+    label_groups: groups of the classes that take their place, a mapping or a YAML file, as `LabelGroups.of` describes;
+    the confidence stays that of the best class. What "auto" chooses, and why, is logged. Raises CheckpointError where
+    there is no such model, BackendError where an explicit choice cannot run, DependencyError where a library is
+    missing, ConfigurationError for a value that makes no sense and for a label set or groups that do not fit.
     """
     from asymformer_ros.inference.selection import ServingOptions, open_serving
 
     options = ServingOptions(backend, device, "" if label_set is None else fspath(label_set))
-    return Segmenter(open_serving(fspath(model), options))
+    return with_groups(open_serving(fspath(model), options), label_groups)
+
+
+def with_groups(backend: InferenceBackend, groups: str | PathLike[str] | Mapping[str, Any] | None) -> Segmenter:
+    """A segmenter on a backend, which is closed where the groups cannot be used. Raises as `LabelGroups.read` does."""
+    try:
+        return Segmenter(backend, LabelGroups.read(groups, backend.card.label_set) if groups else None)
+    except AsymformerError:
+        backend.close()
+        raise
 
 
 Input = tuple[NDArray[np.uint8], NDArray[np.float32]]
