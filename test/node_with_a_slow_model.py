@@ -7,7 +7,7 @@ import sys
 import time
 
 from asymformer_ros.engine.context import BuildContext
-from asymformer_ros.node import segmentation_node
+from asymformer_ros.node import process, segmentation_node, serving
 
 
 def open_serving(name: str, options: object, context: BuildContext) -> None:
@@ -20,6 +20,6 @@ def open_serving(name: str, options: object, context: BuildContext) -> None:
     context.check()
 
 
-segmentation_node.open_serving = open_serving  # type: ignore[assignment]
-segmentation_node._PATIENCE = 1.0
+serving.open_serving = open_serving  # type: ignore[assignment]
+process.PATIENCE = 1.0
 sys.exit(segmentation_node.main())

@@ -79,7 +79,7 @@ def test_the_readme_lists_every_output() -> None:
     source = inspect.getsource(outputs)
     told = {cells[1].strip("`").removeprefix("segmentation/") for cells in rows(README, "Topics") if cells[0] == "out"}
     assert all(f'"{name}"' in source or f'"segmentation/{name}"' in source for name in told - {"/diagnostics"})
-    assert {*outputs._IMAGES, "summary", "camera_info", "points", "label_info", "/diagnostics"} == told
+    assert {*outputs._IMAGES, "summary", "camera_info", "points", "label_info", "legend", "/diagnostics"} == told
 
 
 def test_launch_arguments_in_the_docs_exist() -> None:

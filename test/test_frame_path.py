@@ -28,6 +28,7 @@ from asymformer_ros.node.filters import SimpleFilter
 from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
+from asymformer_ros.node.serving import Serving
 
 pytestmark = pytest.mark.ros
 GOOD_RGB = image_message(np.zeros((6, 8, 3), np.uint8), "rgb8", Header(stamp=Time(sec=100)))
@@ -52,7 +53,7 @@ class Backend:
     """Answers class 0 everywhere, or raises what it is given for the next call."""
 
     name = "stand-in"
-    card = SimpleNamespace(input_size=(4, 4), label_set=None)
+    card = SimpleNamespace(name="stand-in", input_size=(4, 4), label_set=None)
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -114,7 +115,7 @@ class Bench:
             context=SimpleNamespace(ok=lambda: True),
             get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=100_500_000_000)),
         )
-        self.path = FramePath(node, lambda: self.settings, Segmenter(self.backend), self.cameras)  # type: ignore
+        self.path = FramePath(node, lambda: self.settings, Serving(Segmenter(self.backend)), self.cameras)  # type: ignore
 
     def handle(self, *pairs: Pair) -> None:
         self.path.handle(dict(enumerate(pairs)))

@@ -47,6 +47,7 @@ HOMES = {
     "rclpy": {"node"},
     "sensor_msgs": {"node"},
     "std_msgs": {"node"},
+    "std_srvs": {"node"},
     "diagnostic_msgs": {"node"},
     "diagnostic_updater": {"node"},
     "vision_msgs": {"node"},

@@ -75,7 +75,7 @@ class Segmentation:
         files = {
             "labels.png": encode_png(self.labels),
             "overlay.png": encode_png(self.overlay(legend=True)),
-            "summary.json": json.dumps(self._summary(), indent=2).encode() + b"\n",
+            "summary.json": json.dumps(self.summary(), indent=2).encode() + b"\n",
         }
         try:
             for name, content in files.items():
@@ -83,8 +83,8 @@ class Segmentation:
         except OSError as error:
             raise AsymformerError(f"cannot write to '{folder}': {error.strerror}") from error
 
-    def _summary(self) -> dict[str, object]:
-        """JSON-ready; null for what is not known."""
+    def summary(self) -> dict[str, object]:
+        """Label set, size and classes in view, JSON-ready; null for what is not known."""
         classes = [
             {name: None if value != value else value for name, value in asdict(one).items()} for one in self.classes
         ]

@@ -63,6 +63,11 @@ class UpgradingBackend:
         """How far the better backend is."""
         return self._context.progress
 
+    @property
+    def settled(self) -> bool:
+        """Whether the better backend serves, or will not."""
+        return self._better is not None or not self._thread.is_alive()
+
     def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
         """See InferenceBackend."""
         better = self._better
@@ -135,3 +140,10 @@ class UpgradingBackend:
 def progress_of(backend: InferenceBackend) -> str:
     """How far the better backend is that this one is to be upgraded to; "" where there is none in the making."""
     return backend.progress if isinstance(backend, UpgradingBackend) else ""
+
+
+def settle(backend: InferenceBackend, context: BuildContext) -> None:
+    """Wait until the better backend of this one serves, or will not. Raises BuildEndedError where it is cancelled."""
+    while isinstance(backend, UpgradingBackend) and not backend.settled:
+        context.wait(0.1)
+        context.check()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from asymformer_ros.findings import Finding
-from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
 from asymformer_ros.node.outputs import Outputs
@@ -24,21 +24,21 @@ _DEPTH_LASTS = 2.0  # seconds for which the last converted depth image stands fo
 class Camera:
     """Outputs from the start, inputs while it is active. `name` comes before its topics; "" adds nothing."""
 
-    def __init__(self, node: Node, name: str, card: ModelCard) -> None:
+    def __init__(self, node: Node, name: str) -> None:
         self.name = name
         self._node, self._prefix = node, f"{name}/" if name else ""
         self.health = Health(node.get_logger())
-        self.outputs = Outputs(node, self._prefix, card)
+        self.outputs = Outputs(node, self._prefix)
         self.inputs: Inputs | None = None
         self.no_points = ""
         """Why the newest frame's points could not be made; the frame path sets it."""
         self._attention = Attention(self._tell)
         self._newest_depth: tuple[float, NDArray[np.float32] | None] = (0.0, None)
 
-    def activate(self, settings: Settings, on_pair: Callable[[Pair], None]) -> str:
+    def activate(self, settings: Settings, label_set: LabelSet, on_pair: Callable[[Pair], None]) -> str:
         """Subscribe; returns what it listens to, for the log."""
         self.health.restart()
-        self.outputs.publish_label_info(settings.min_confidence)
+        self.outputs.tell_classes(label_set, settings.min_confidence)
         self._attention = Attention(self._tell)
         self.inputs = Inputs(self._node, self._prefix, settings, self.health, on_pair)
         return self.inputs.description

@@ -16,7 +16,6 @@ from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.inference.last_resort import GpuLostError
 from asymformer_ros.inference.segmentation import Segmentation
-from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.conversions import frame_from_messages, image_size
@@ -24,6 +23,7 @@ from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.outputs import Result
 from asymformer_ros.node.parameters import Settings
 from asymformer_ros.node.points import intrinsics_of, is_for
+from asymformer_ros.node.serving import Serving
 from asymformer_ros.node.synchronizer import stamp_ns
 
 
@@ -44,9 +44,9 @@ class FramePath:
     """
 
     def __init__(
-        self, node: Node, settings: Callable[[], Settings], segmenter: Segmenter, cameras: Sequence[Camera]
+        self, node: Node, settings: Callable[[], Settings], serving: Serving, cameras: Sequence[Camera]
     ) -> None:
-        self._node, self._settings, self._segmenter, self._cameras = node, settings, segmenter, cameras
+        self._node, self._settings, self._serving, self._cameras = node, settings, serving, cameras
 
     def handle(self, pairs: Mapping[int, Pair]) -> None:
         """Segment and publish pairs, by the camera's index, where anyone listens; count them where they are lost."""
@@ -54,6 +54,10 @@ class FramePath:
         for index, pair in sorted(pairs.items()):
             with self._accounted(self._cameras[index]):
                 requests += self._requests(self._cameras[index], pair)
+        with self._serving.in_hand():
+            self._serve(requests)
+
+    def _serve(self, requests: Sequence[Request]) -> None:
         if len(requests) > 1 and self._serve_together(requests):
             return
         for request in requests:
@@ -96,7 +100,7 @@ class FramePath:
         return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]
 
     def _segment(self, requests: Sequence[Request]) -> list[Segmentation]:
-        return self._segmenter.segment_all(
+        return self._serving.segmenter.segment_all(
             [request.frame for request in requests],
             with_confidence=any(request.camera.outputs.wants_confidence() for request in requests),
             min_confidence=self._settings().min_confidence,
@@ -109,9 +113,17 @@ class FramePath:
         age_ms = self._age(header) * 1e3
         info, intrinsics = _calibration(request)
         start = perf_counter()
-        backend = self._segmenter.backend
+        backend = self._serving.segmenter.backend
         result = Result(
-            header, segmentation, info, intrinsics, backend.name, progress_of(backend), request.convert_ms, age_ms
+            header=header,
+            segmentation=segmentation,
+            camera_info=info,
+            intrinsics=intrinsics,
+            model=backend.card.name,
+            backend=backend.name,
+            engine=progress_of(backend),
+            convert_ms=request.convert_ms,
+            age_ms=age_ms,
         )
         camera.outputs.publish(result, self._settings().overlay_alpha)
         times = segmentation.times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rclpy.node import Node
@@ -12,9 +13,9 @@ from std_msgs.msg import Header
 
 from asymformer_ros.errors import DependencyError
 from asymformer_ros.frames.intrinsics import Intrinsics
-from asymformer_ros.frames.overlay import blend
+from asymformer_ros.frames.overlay import blend, legend_strip
 from asymformer_ros.inference.segmentation import Segmentation
-from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.parameters import qos_overrides
@@ -28,6 +29,7 @@ except DependencyError:  # or it is older than LabelInfo (2022-11): the topic is
     LabelInfo = None
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_LEGEND_WIDTH = 480  # pixels
 _IMAGES = ("labels", "color", "overlay", "confidence")
 
 
@@ -39,6 +41,7 @@ class Result:
     segmentation: Segmentation
     camera_info: CameraInfo | None
     intrinsics: Intrinsics | None
+    model: str
     backend: str
     engine: str
     convert_ms: float
@@ -46,11 +49,11 @@ class Result:
 
 
 class Outputs:
-    """Publishers of `segmentation/*` for one camera and model."""
+    """Publishers of `segmentation/*` for one camera."""
 
-    def __init__(self, node: Node, prefix: str, card: ModelCard) -> None:
+    def __init__(self, node: Node, prefix: str) -> None:
         self._node, self._prefix = node, f"{prefix}segmentation/"
-        self._label_set, self._model = card.label_set, card.name
+        self._taker: Callable[[Result], None] | None = None
         self._images = {name: self._publisher(Image, name) for name in _IMAGES}
         self._summary = self._publisher(SegmentationSummary, "summary")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
@@ -59,6 +62,7 @@ class Outputs:
         self._label_info = (
             None if LabelInfo is None else node.create_publisher(LabelInfo, self._prefix + "label_info", _LATCHED)
         )
+        self._legend = node.create_publisher(Image, self._prefix + "legend", _LATCHED)
 
     def _publisher(self, message_type: type, name: str) -> Publisher:
         topic = self._prefix + name
@@ -67,30 +71,35 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take every topic down."""
-        for publisher in (*self._made_of_frames(), self._label_info):
+        for publisher in (*self._made_of_frames(), self._label_info, self._legend):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 
     def wanted(self) -> bool:
-        """Whether anyone subscribes to anything that a frame makes."""
-        return any(_wanted(publisher) for publisher in self._made_of_frames())
+        """Whether anyone subscribes to anything that a frame makes, or waits to take one."""
+        return self._taker is not None or any(_wanted(publisher) for publisher in self._made_of_frames())
 
     def wants_confidence(self) -> bool:
-        """Whether anyone subscribes to something that needs the confidence map."""
-        return any(_wanted(publisher) for publisher in (self._images["confidence"], self._summary, self._points))
+        """Whether the confidence map is needed."""
+        need_it = (self._images["confidence"], self._summary, self._points)
+        return self._taker is not None or any(_wanted(publisher) for publisher in need_it)
 
     def wants_points(self) -> bool:
         """Whether anyone subscribes to the points, which need the camera's intrinsics."""
         return _wanted(self._points)
 
-    def publish_label_info(self, threshold: float) -> None:
-        """Publish the class names, latched, where vision_msgs has LabelInfo."""
-        if self._label_info is None:
-            return
-        classes = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(self._label_set.names)]
-        message = LabelInfo(class_map=classes, threshold=threshold)
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._label_info.publish(message)
+    def take_next(self, taker: Callable[[Result], None] | None) -> None:
+        """Hand the next frame's result to `taker`, on the worker's thread, and no other; None takes that back."""
+        self._taker = taker
+
+    def tell_classes(self, label_set: LabelSet, threshold: float) -> None:
+        """Publish the classes, latched: their names where vision_msgs has LabelInfo, and a legend for people."""
+        stamp = self._node.get_clock().now().to_msg()
+        entries = list(zip(label_set.names, label_set.colors, strict=True))
+        self._legend.publish(image_message(legend_strip(entries, _LEGEND_WIDTH), "rgb8", Header(stamp=stamp)))
+        if self._label_info is not None:
+            classes = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(label_set.names)]
+            self._label_info.publish(LabelInfo(header=Header(stamp=stamp), class_map=classes, threshold=threshold))
 
     def publish(self, result: Result, overlay_alpha: float) -> None:
         """Publish whatever has subscribers, each under the colour image's header."""
@@ -100,7 +109,7 @@ class Outputs:
         if segmentation.confidence is not None and _wanted(self._images["confidence"]):
             self._images["confidence"].publish(image_message(segmentation.confidence, "mono8", header))
         if _wanted(self._images["color"]) or _wanted(self._images["overlay"]):
-            color = self._label_set.colorize(segmentation.labels)
+            color = segmentation.label_set.colorize(segmentation.labels)
             if _wanted(self._images["color"]):
                 self._images["color"].publish(image_message(color, "rgb8", header))
             if _wanted(self._images["overlay"]):
@@ -112,6 +121,9 @@ class Outputs:
             self._summary.publish(self._summarize(result))
         if segmentation.confidence is not None and result.intrinsics is not None and _wanted(self._points):
             self._points.publish(self._cloud.message(header, segmentation, result.intrinsics))
+        if segmentation.confidence is not None and self._taker is not None:
+            taker, self._taker = self._taker, None
+            taker(result)
 
     def _made_of_frames(self) -> tuple[Publisher, ...]:
         return (*self._images.values(), self._summary, self._camera_info, self._points)
@@ -134,7 +146,7 @@ class Outputs:
                 for entry in statistics
             ],
             unlabelled_fraction=max(0.0, 1.0 - sum(entry.pixel_fraction for entry in statistics)),
-            model=self._model,
+            model=result.model,
             backend=result.backend,
             engine=result.engine,
             convert_ms=result.convert_ms,

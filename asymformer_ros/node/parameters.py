@@ -55,6 +55,11 @@ SPECS: dict[str, ParameterSpec] = {
     "label_set": ParameterSpec(
         "", "Label set in place of the model's own: a name (nyuv2_40, nyuv2_13, sunrgbd_37) or a .json file of classes."
     ),
+    "label_groups": ParameterSpec(
+        "",
+        "YAML file of groups of classes, which take their place in every output, as `drivable: [floor, floor_mat]`; "
+        "empty keeps the classes.",
+    ),
     "backend": ParameterSpec("auto", "What runs the network.", choices=BACKENDS),
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
     "precision": ParameterSpec("fp16", "Precision that the TensorRT engine is tried in first.", choices=PRECISIONS),
@@ -121,6 +126,11 @@ SPECS: dict[str, ParameterSpec] = {
         limits=(0.0, 3600.0),
         dynamic=True,
     ),
+    "snapshot_folder": ParameterSpec(
+        "",
+        "Folder that ~/save_snapshot makes its folders in; empty for ~/.local/share/asymformer_ros/snapshots.",
+        dynamic=True,
+    ),
 }
 
 
@@ -130,6 +140,7 @@ class Settings:
 
     model: str
     label_set: str
+    label_groups: str
     backend: str
     device: str
     precision: str
@@ -150,6 +161,7 @@ class Settings:
     overlay_alpha: float
     min_confidence: float
     max_age: float
+    snapshot_folder: str
 
 
 def declare(node: Node) -> Settings:

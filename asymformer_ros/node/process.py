@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -16,7 +19,14 @@ from rclpy.signals import SignalHandlerOptions
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.system.signals import stop_event
 
+if TYPE_CHECKING:
+    from asymformer_ros.node.segmentation_node import SegmentationNode
+
 _MAX_ERRORS = 1000
+
+PATIENCE = 10.0
+"""Seconds that the end of a process waits for a model that is being loaded."""
+
 
 Serve = Callable[[threading.Event], int]
 
@@ -81,3 +91,31 @@ def spin(node: Node, finished: Callable[[], bool], on_error: Callable[[Exception
                 on_error(error)
     finally:
         executor.shutdown()
+
+
+def serve_node(node: SegmentationNode, stop: threading.Event) -> int:
+    """Start a node in a thread, serve its callbacks until it fails or `stop` is set, and return the exit code."""
+    threading.Thread(target=node.cancel_at, args=(stop,), name="stop", daemon=True).start()
+    loading = threading.Thread(target=node.start, name="start", daemon=True)
+    loading.start()
+    try:
+        spin(node, lambda: stop.is_set() or bool(node.failure), node.on_callback_error)
+        exit_code = 1 if node.failure and not stop.is_set() else 0
+        if node.dead_thread():
+            node.get_logger().fatal(node.dead_thread())
+    finally:
+        stop.set()
+        if not _joined([loading, *node.working]):  # inside a library that cannot be asked to stop
+            node.get_logger().info("ends without waiting for the model that is being loaded")
+            sys.stdout.flush()
+            os._exit(0)
+        node.release()
+        node.destroy_node()
+    return exit_code
+
+
+def _joined(threads: Sequence[threading.Thread]) -> bool:
+    end = monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, end - monotonic()))
+    return not any(thread.is_alive() for thread in threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import traceback
@@ -19,11 +18,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from asymformer_ros.engine.context import BuildContext
-from asymformer_ros.errors import AsymformerError
-from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.inference.selection import ServingOptions, open_serving
-from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.diagnostics import Diagnostics
 from asymformer_ros.node.frame_path import FramePath
@@ -32,11 +28,11 @@ from asymformer_ros.node.health import Health, idle_status
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.package_log import PackageLog
 from asymformer_ros.node.parameters import SPECS, declare, validate
-from asymformer_ros.node.process import run_process, spin
+from asymformer_ros.node.process import run_process, serve_node
+from asymformer_ros.node.services import Services
+from asymformer_ros.node.serving import Serving, open_segmenter
+from asymformer_ros.node.snapshots import save_next_frames
 from asymformer_ros.node.worker import Worker
-
-_PATIENCE = 10.0
-"""Seconds that the end of the process waits for a model that is being loaded."""
 
 
 class SegmentationNode(LifecycleNode):
@@ -49,7 +45,7 @@ class SegmentationNode(LifecycleNode):
         self._log = PackageLog(self.get_logger(), self._fallbacks.append)
         self.settings = declare(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._backend: InferenceBackend | None = None
+        self._serving: Serving | None = None
         self._cameras: list[Camera] = []
         self._worker: Worker[Pair] | None = None
         self._build_context = BuildContext()
@@ -60,6 +56,7 @@ class SegmentationNode(LifecycleNode):
         self._diagnostics = Diagnostics(self, self._report)
         self.create_timer(0.5, self._examine, clock=Clock(clock_type=ClockType.STEADY_TIME))
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._actions = Services(self, {"save_snapshot": self._save_snapshot, "reload_model": self._reload_model})
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._on_time_jump)
 
     def start(self) -> None:
@@ -70,6 +67,11 @@ class SegmentationNode(LifecycleNode):
             if transition() != TransitionCallbackReturn.SUCCESS:
                 self._failure = "the node could not be started"
                 return
+
+    @property
+    def working(self) -> list[threading.Thread]:
+        """Threads of services under way."""
+        return self._actions.threads
 
     def cancel_at(self, stop: threading.Event) -> None:
         """Wait for `stop`, then give up a build that a transition waits for, and every later one."""
@@ -129,9 +131,9 @@ class SegmentationNode(LifecycleNode):
         for camera in self._cameras:
             camera.outputs.destroy()
         self._cameras = []
-        if self._backend is not None:
-            self._backend.close()
-            self._backend = None
+        if self._serving is not None:
+            self._serving.close()
+            self._serving = None
 
     def _transition(
         self, action: Callable[[], None], undo: Callable[[], None] = lambda: None
@@ -155,35 +157,25 @@ class SegmentationNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._fallbacks.clear()
-        settings = self.settings
         start = perf_counter()
-        options = ServingOptions(
-            backend=settings.backend,
-            device=settings.device,
-            label_set=settings.label_set,
-            precision=settings.precision,
-            precision_report=settings.precision_report,
-            engine_cache=settings.engine_cache,
-            workspace_mib=settings.workspace_mib,
-            batch=len(settings.cameras),
-        )
-        self._build_context = BuildContext()
+        self._serving = Serving(open_segmenter(self.settings, self._new_context()))
+        self._cameras = [Camera(self, name) for name in self.settings.cameras]
+        self.get_logger().info(f"{self._serving.description}, loaded in {perf_counter() - start:.1f} s")
+
+    def _new_context(self) -> BuildContext:
+        self._build_context = context = BuildContext()
         if self._cancelled:
-            self._build_context.cancel()
-        self._backend = open_serving(settings.model, options, self._build_context)
-        card = self._backend.card
-        self._cameras = [Camera(self, name, card) for name in settings.cameras]
-        self.get_logger().info(
-            f"model '{card.name}' ({card.label_set.name}, input {card.input_size[1]}x{card.input_size[0]}) on "
-            f"{self._backend.name}, loaded in {perf_counter() - start:.1f} s"
-        )
+            context.cancel()
+        return context
 
     def _activate(self) -> None:
-        assert self._backend is not None, "lifecycle: active comes after configured"
-        path = FramePath(self, lambda: self.settings, Segmenter(self._backend), self._cameras)
+        assert self._serving is not None, "lifecycle: active comes after configured"
+        path = FramePath(self, lambda: self.settings, self._serving, self._cameras)
         self._worker = worker = Worker(path.handle, len(self._cameras))
         for slot, camera in enumerate(self._cameras):
-            topics = camera.activate(self.settings, partial(self._offer, worker, slot))
+            topics = camera.activate(
+                self.settings, self._serving.segmenter.label_set, partial(self._offer, worker, slot)
+            )
             self.get_logger().info(f"segmenting {topics}")
 
     def _deactivate(self) -> None:
@@ -198,6 +190,21 @@ class SegmentationNode(LifecycleNode):
             self._cameras[slot].health.unwanted()
         elif worker.mailbox.put(pair, slot):
             self._cameras[slot].health.replaced()
+
+    def _save_snapshot(self) -> str:
+        if self._worker is None or not self.settings.enabled:
+            raise BackendError("no frame is segmented: the node is not active, or its parameter enabled is false")
+        return str(save_next_frames(self._cameras, self.settings.snapshot_folder, lambda: self._cancelled))
+
+    def _reload_model(self) -> str:
+        serving = self._serving
+        if serving is None:
+            raise BackendError("no model is loaded that another could replace: configure the node")
+        return f"{serving.replace(self.settings, self._new_context(), self._announce)} serves now"
+
+    def _announce(self, segmenter: Segmenter) -> None:
+        for camera in self._cameras:
+            camera.outputs.tell_classes(segmenter.label_set, self.settings.min_confidence)
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> object:
         result = validate(parameters)
@@ -219,21 +226,17 @@ class SegmentationNode(LifecycleNode):
                 camera.examine(self.settings)
 
     def _report(self) -> list[DiagnosticStatus]:
-        serving = self._worker is not None
-        facts = {
-            "state": "active" if serving else "inactive" if self._backend else "unconfigured",
-            "model": self._backend.card.name if self._backend else self.settings.model,
-            "backend": self._backend.name if self._backend else "none",
-        }
-        progress = progress_of(self._backend) if self._backend else self._build_context.progress
-        if progress:
-            facts["engine"] = progress
+        active, serving = self._worker is not None, self._serving
+        facts = {"state": "active" if active else "inactive" if serving else "unconfigured"}
+        facts |= serving.facts if serving else {"model": self.settings.model, "backend": "none"}
+        if not serving and self._build_context.progress:
+            facts["engine"] = self._build_context.progress
         if self._fallbacks:
             facts["fallback"] = "; ".join(self._fallbacks)
         facts |= self._hardware.facts(facts["backend"])
         if self._own_health.counts:
             facts["callbacks failed"] = str(self._own_health.counts.total())
-        expects = serving and self.settings.enabled
+        expects = active and self.settings.enabled
         statuses = [
             camera.health.report(f"segmentation {camera.name}".rstrip(), facts, expects_frames=expects)
             for camera in self._cameras
@@ -247,29 +250,7 @@ class SegmentationNode(LifecycleNode):
 
 def main(args: Sequence[str] | None = None, stop: threading.Event | None = None) -> int:
     """Run the node until it is told to end, by `stop` or a signal. Returns the process's exit code."""
-    return run_process("segmentation_node", _serve, args, stop)
-
-
-def _serve(stop: threading.Event) -> int:
-    node = SegmentationNode()
-    threading.Thread(target=node.cancel_at, args=(stop,), name="stop", daemon=True).start()
-    loading = threading.Thread(target=node.start, name="start", daemon=True)
-    loading.start()
-    try:
-        spin(node, lambda: stop.is_set() or bool(node.failure), node.on_callback_error)
-        exit_code = 1 if node.failure and not stop.is_set() else 0
-        if node.dead_thread():
-            node.get_logger().fatal(node.dead_thread())
-    finally:
-        stop.set()
-        loading.join(_PATIENCE)
-        if loading.is_alive():  # inside a library that cannot be asked to stop
-            node.get_logger().info("ends without waiting for the model that is being loaded")
-            sys.stdout.flush()
-            os._exit(0)
-        node.release()
-        node.destroy_node()
-    return exit_code
+    return run_process("segmentation_node", lambda stop: serve_node(SegmentationNode(), stop), args, stop)
 
 
 if __name__ == "__main__":

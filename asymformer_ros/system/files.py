@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 
@@ -32,3 +36,31 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_folder_atomically(path: Path, contents: Mapping[str, bytes]) -> Path:
+    """Write files, by their names in it, into a new folder, which is there with all of them or not at all.
+
+    Where the path is taken, "-2", "-3" ... is added. Returns the folder's path. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        for name, content in contents.items():
+            write_atomically(beside / name, content)
+        return _moved(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _moved(folder: Path, path: Path) -> Path:
+    for number in count(1):
+        target = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            os.rename(folder, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # as where the path is taken
+                raise
+        else:
+            return target
+    raise AssertionError("count() has no end")
