@@ -35,7 +35,7 @@ HOMES = {
     "embreex": {"simulation"},
     "trimesh": {"simulation"},
     "h5py": {"datasets"},
-    "yaml": {"datasets"},
+    "yaml": {"datasets", "models"},
     "scipy": {"datasets"},
     "matplotlib": {"evaluation"},
     "gdown": {"models"},
