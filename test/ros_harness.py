@@ -41,6 +41,7 @@ class RosProcess:
             text=True,
             env=environment,
         )
+        self.domain = domain
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

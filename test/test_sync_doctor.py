@@ -192,7 +192,7 @@ FAULTS: dict[str, tuple[Observation, str]] = {
     ),
     "stamp-order-colour": (
         seen(replace(COLOUR, stamps=tuple(stamp - 10**9 * (at % 2) for at, stamp in enumerate(COLOUR.stamps)))),
-        "the stamps of colour step back 30 times in 59 images: the driver must publish in order",
+        "the stamps of colour step back 20 times in 39 images: the driver must publish in order",
     ),
     "two-publishers-colour": (
         seen(

@@ -6,15 +6,16 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from asymformer_ros import __version__
 from asymformer_ros.cli import doctor_libraries as libraries
+from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.findings import Finding, worst
-from asymformer_ros.optional import installed
+from asymformer_ros.optional import installed, require
 
 Check = Callable[[], Finding | list[Finding]]
 
@@ -23,18 +24,23 @@ _AT_ONCE = 4  # libraries that are imported at the same time: each takes memory
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Tell what this computer has, what it lacks, and what to do about it. "
-        "Ends with 1 where there is an error, and with 0 else."
+        "Tell what this computer has, what it lacks, and what to do about it; or, with --rgb and --depth, why two "
+        "image topics give no pairs, too few or useless ones. Ends with 1 where there is an error, and with 0 else."
     )
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of engines to look at")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
+    topics = parser.add_argument_group("topics", "looked at in place of the computer; see docs/troubleshooting.md")
+    topics.add_argument("--rgb", metavar="TOPIC", help="colour image, raw or .../compressed")
+    topics.add_argument("--depth", metavar="TOPIC", help="depth image, raw, .../compressedDepth or .../compressed")
+    topics.add_argument("--seconds", type=float, default=4.0, metavar="N", help="how long to listen (default: 4)")
+    topics.add_argument("--slop", type=float, metavar="S", help="the node's parameter, seconds (default: its own)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one line for each thing, with a second one where something can be done; or all of it as JSON."""
     findings: list[Finding] = []
-    for finding in diagnose_installation(args.cache):
+    for finding in _diagnose(args):
         findings.append(finding)
         if not args.json:
             print(_line(finding), flush=True)
@@ -43,6 +49,17 @@ def run(args: argparse.Namespace) -> int:
         json.dump(data, sys.stdout, indent=2)
         print()
     return int(worst(findings) == "error")
+
+
+def _diagnose(args: argparse.Namespace) -> Iterable[Finding]:
+    if args.rgb is None and args.depth is None:
+        return diagnose_installation(args.cache)
+    if not (args.rgb and args.depth):
+        raise ConfigurationError("--rgb and --depth belong together: give the topic of colour and that of depth")
+    require("asymformer doctor --rgb --depth", "rclpy")
+    from asymformer_ros.node.topic_doctor import diagnose_topics
+
+    return diagnose_topics(args.rgb, args.depth, args.seconds, args.slop)
 
 
 def diagnose_installation(folder: Path | None = None) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ from asymformer_ros.node.observation import Observation, Stream
 BEHIND, AHEAD = 10.0, 0.5
 """Seconds between a stamp and the node's clock, or between the two streams, that no camera's delay explains."""
 
+_ROW = 40  # newest messages whose order and distances are looked at
+
 ENOUGH = 4
 """Messages of a stream before anything is said of them together."""
 
@@ -28,8 +30,7 @@ def of_stream(stream: Stream, seen: Observation) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"negative-stamp-{name}",
-            f"{name} image has a stamp below zero ({newest[-1] * 1e-9:.3f} s)",
-            "mend the driver's clock",
+            f"{name} image has a stamp below zero ({newest[-1] * 1e-9:.3f} s): mend the driver's clock",
         )
     elif newest[-1] == 0:
         text = f"the stamps of {name} are zero, so it cannot be paired by time"
@@ -43,7 +44,7 @@ def of_stream(stream: Stream, seen: Observation) -> Iterator[Finding]:
 
 def _of_order(stream: Stream) -> Iterator[Finding]:
     """Stamps that are no row of equal steps: two drivers, one that goes back and forth, or losses."""
-    steps = np.diff(stream.stamps)
+    steps = np.diff(stream.stamps[-_ROW:])
     back = int((steps < 0).sum())
     disordered = [*_of_loss(stream)]
     if back >= 3 and back > 0.1 * len(steps):
@@ -58,7 +59,7 @@ def _of_order(stream: Stream) -> Iterator[Finding]:
 
 def _of_loss(stream: Stream) -> Iterator[Finding]:
     """Stamps that come at multiples of a period: the others were lost between the driver and this node."""
-    gaps = np.diff(stream.stamps)[-60:] * 1e-9
+    gaps = np.diff(stream.stamps[-_ROW:]) * 1e-9
     gaps = gaps[gaps > 0]
     if len(gaps) < 10:
         return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asymformer_ros.findings import Finding
 from asymformer_ros.node import graph_findings, image_findings, stamp_findings
@@ -16,6 +17,7 @@ from asymformer_ros.node.observation import Observation, Stream
 from asymformer_ros.node.stamp_findings import BEHIND, ENOUGH, duration
 
 _RATES_APART = 1.5
+_TIME_TO_SUBSCRIBE = 5.0  # seconds
 _FEW = 0.5  # share of the slower stream's messages that should have made pairs
 
 
@@ -45,7 +47,7 @@ def _findings(seen: Observation) -> Iterator[Finding]:
         yield from _of_pairing(seen, losses)
     if seen.no_points:
         yield Finding("warning", "no-points", f"segmentation/points is not published: {seen.no_points}")
-    if not seen.listened:
+    if not seen.listened and seen.now - seen.started > _TIME_TO_SUBSCRIBE:
         text = "nobody subscribes to an output, so nothing is computed"
         yield Finding("ok", "no-subscriber", text, "subscribe to one, such as segmentation/overlay")
 
@@ -102,12 +104,12 @@ def _pairs_are_few(seen: Observation, slower: Stream, rate: float, late: float) 
 
 
 def _why_few(seen: Observation, slower: Stream, faster: Stream) -> Finding:
-    offsets = _nearest(np.array(slower.stamps), np.array(faster.stamps))
+    apart = offsets(slower, faster)
     rate = sum(time > seen.now - 1 for time in seen.pairs)
-    if not len(offsets) or (offsets <= seen.slop).mean() > _FEW:
+    if not len(apart) or (apart <= seen.slop).mean() > _FEW:
         text = f"{slower.rate():.1f} {slower.name} images a second, but only {rate} pairs"
         return Finding("warning", "few-pairs", text, "see the rates in /diagnostics; the images may come in bursts")
-    least, median, most = np.percentile(offsets, (5, 50, 95))
+    least, median, most = np.percentile(apart, (5, 50, 95))
     suggested = np.ceil(most * 1.1e3 + 1) * 1e-3
     return Finding(
         "error",
@@ -118,9 +120,10 @@ def _why_few(seen: Observation, slower: Stream, faster: Stream) -> Finding:
     )
 
 
-def _nearest(stamps: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Distance of each stamp (ns) to the nearest of the others, seconds; of those between the first and last other."""
-    others = np.sort(others)
+def offsets(stream: Stream, other: Stream) -> NDArray[np.float64]:
+    """Distance of each stamp to the nearest of the other stream, seconds: (n,), of those within the other's first and
+    last."""
+    stamps, others = np.array(stream.stamps), np.sort(other.stamps)
     stamps = stamps[(stamps >= others[0]) & (stamps <= others[-1])]
     after = np.clip(np.searchsorted(others, stamps), 1, len(others) - 1)
     return np.minimum(np.abs(others[after] - stamps), np.abs(stamps - others[after - 1])) * 1e-9
