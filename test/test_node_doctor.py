@@ -295,7 +295,7 @@ def test_the_command_line_says_the_same_without_a_node(
     cameras, node, _ = started
     topics = ("--rgb", f"/{camera}/rgb/image", "--depth", f"/{camera}/depth/image")
     doctor = subprocess.Popen(
-        [sys.executable, "-m", "asymformer_ros.cli.main", "doctor", *topics, "--seconds", "3"],
+        [sys.executable, "-m", "asymformer_ros.cli.main", "doctor", *topics, "--seconds", "2.5"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "ROS_DOMAIN_ID": str(node.domain)},
@@ -308,7 +308,7 @@ def test_the_command_line_says_the_same_without_a_node(
 
 
 def test_the_command_line_answers_with_json_where_nobody_is_there() -> None:
-    command = [sys.executable, "-m", "asymformer_ros.cli.main", "doctor", "--json", "--seconds", "2"]
+    command = [sys.executable, "-m", "asymformer_ros.cli.main", "doctor", "--json", "--seconds", "1"]
     answer = subprocess.run(
         [*command, "--rgb", "/a/compressed", "--depth", "/b"],
         stdout=subprocess.PIPE,

@@ -95,7 +95,7 @@ def _similar(stream: Stream, seen: Observation) -> tuple[str, str]:
             f"{said}, and no other node is visible",
             "start the camera; or ROS_DOMAIN_ID, ROS_AUTOMATIC_DISCOVERY_RANGE or a firewall keeps it apart",
         )
-    images = {name for name, types in seen.topics.items() if stream.type in types}
+    images = {name for name, types in seen.topics.items() if stream.type in types and "/segmentation/" not in name}
     if not images:
         return f"{said}, nor any other topic of the type {stream.type}", "start the camera driver"
     ranked = sorted(images, key=lambda name: (-_likeness(stream, name), name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from time import monotonic
@@ -21,9 +22,10 @@ from asymformer_ros.node.inputs import Inputs
 from asymformer_ros.node.observation import Observation
 from asymformer_ros.node.parameters import SPECS, Settings
 from asymformer_ros.node.sync_doctor import examine, offsets
+from asymformer_ros.node.watch import Watch
 
 SECONDS = 4.0
-"""How long it listens where nothing else is said."""
+"""How long it listens to both streams where nothing else is said."""
 
 
 def diagnose_topics(rgb: str, depth: str, seconds: float = SECONDS, slop: float | None = None) -> list[Finding]:
@@ -41,7 +43,7 @@ def diagnose_topics(rgb: str, depth: str, seconds: float = SECONDS, slop: float 
     try:
         node = _node(context, _base(rgb), _base(depth))
         inputs = Inputs(node, "", settings, Health(node.get_logger()), lambda pair: None)
-        _listen(node, seconds)
+        _listen(node, inputs.watch, seconds)
         seen = inputs.watch.observe(None, settings, listened=True)
     finally:
         context.try_shutdown()
@@ -85,14 +87,17 @@ def _node(context: rclpy.Context, rgb: str, depth: str) -> Node:
     return node
 
 
-def _listen(node: Node, seconds: float) -> None:
-    executor, end = SingleThreadedExecutor(context=node.context), monotonic() + seconds
+def _listen(node: Node, watch: Watch, seconds: float) -> None:
+    """Take messages for `seconds` from the time on when both streams come; discovery may take as long before."""
+    executor, latest, end = SingleThreadedExecutor(context=node.context), monotonic() + 2 * seconds, math.inf
     executor.add_node(node)
-    while (left := end - monotonic()) > 0:
+    while monotonic() < min(end, latest):
         try:
-            executor.spin_once(timeout_sec=left)
+            executor.spin_once(timeout_sec=0.1)
         except Exception:  # a message that cannot be read counts as none
             continue
+        if watch.complete and end == math.inf:
+            end = monotonic() + seconds
     executor.shutdown()
 
 

@@ -67,6 +67,11 @@ class Watch:
         """Note that a pair has formed."""
         self._pairs.append(monotonic())
 
+    @property
+    def complete(self) -> bool:
+        """Whether colour and depth have come."""
+        return all(seen.newest is not None for seen in self._seen[:2])
+
     def observe(self, depth: NDArray[np.float32] | None, settings: Settings, *, listened: bool) -> Observation:
         """All that was seen up to now.
 
