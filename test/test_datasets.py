@@ -221,6 +221,12 @@ def test_a_spoilt_npy_data_set_is_refused_with_its_reason(npy: Path, spoil: Call
         open_data_set(npy, "test")[0]
 
 
+def test_npy_depth_in_millimetres_is_refused(npy: Path) -> None:
+    np.save(npy / "depths/0.npy", np.full((2, 2), 2000.0))
+    with pytest.raises(FrameError, match="depths/0.npy': depth is float32 with a median of 2000: that is millimetres"):
+        open_data_set(npy, "test")[0]
+
+
 def test_a_label_set_beside_the_images_counts_in_each_layout(npy: Path) -> None:
     (npy / "label_set.json").write_text(json.dumps(label_set("sunrgbd_37").to_json()))
     with pytest.raises(FrameError, match="classes 1 to 37"):

@@ -98,11 +98,13 @@ def _node(args: argparse.Namespace) -> Iterator[Evaluated]:
     environment = demo_environment(os.environ)
     os.environ.update(environment)  # this process's own node meets the other there
     parameters = {"model": args.model, "device": args.device, "label_set": args.label_set}
+    namespace = f"/asymformer_evaluation_{os.getpid()}"  # a robot that shares the domain is not to hear any of this
     options = [word for name, value in parameters.items() for word in ("-p", f"{name}:='{value}'")]
+    options += ["-r", f"__ns:={namespace}"]
     with tempfile.TemporaryDirectory(prefix="asymformer_evaluate_") as folder:
         child = Child("asymformer_ros.node.segmentation_node", options, environment, Path(folder) / "node.log")
         try:
-            with RemoteSegmenter(model.card.label_set, child.require_alive) as remote:
+            with RemoteSegmenter(namespace, model.card.label_set, child.require_alive) as remote:
                 yield Evaluated(remote, model.card, model.model_sha256, lambda: remote.name)
         finally:
             child.end()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from asymformer_ros.datasets.labelled import SPLITS, LabelledFrame, labels_from, labels_from_one
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frames.depth import metres_from_float
+from asymformer_ros.frames.depth import depth_in_metres, metres_from_float
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import read_depth, read_labels, read_rgb
 from asymformer_ros.models.labels import LabelSet, read_label_set
@@ -192,6 +192,11 @@ def _read_rgb(path: Path) -> NDArray[np.uint8]:
 
 def _read_metres(path: Path, layout: Layout) -> NDArray[np.float32]:
     stored = _read_array(path) if path.suffix == ".npy" else read_depth(path)
+    if path.suffix == ".npy" and layout.metres == 1:
+        try:
+            return depth_in_metres(stored.astype(np.float32))
+        except FrameError as error:
+            raise FrameError(f"'{path}': {error}") from error
     if layout.is_rotated:
         stored = rotated_back(stored)
     return metres_from_float(np.multiply(stored, np.float32(layout.metres), dtype=np.float32))

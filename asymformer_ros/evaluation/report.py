@@ -99,6 +99,7 @@ def markdown(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {report['model']['name']} on {report['data']}, {report['split']}"
     yield ""
     yield f"{report['frames']} frames, {report['frames_per_second']:.1f} a second with {report['backend']}."
+    yield ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report["settings"].items()) + "."
     yield ""
     yield from _table("", {"all pixels": report, **report["by_depth"]}, "pixels by depth")
     yield from _table("Cameras", report["by_camera"], "camera")

@@ -33,16 +33,16 @@ _LOOK = 0.5  # seconds between two looks at the node's process
 class RemoteSegmenter:
     """Publishes frames as a camera does, colour as rgb8 and depth as 16UC1, and waits for what the node answers.
 
-    label_set: of the node's model. require_alive: is called while it waits, and raises where the node has ended.
-    name: what serves in the node, once a frame was answered. Closed at the end of a `with`; the environment must name
-    the ROS domain before.
+    namespace: of both nodes. label_set: of the node's model. require_alive: is called while it waits, and raises where
+    the node has ended. name: what serves in the node, once a frame was answered. Closed at the end of a `with`; the
+    environment must name the ROS domain before.
     """
 
-    def __init__(self, label_set: LabelSet, require_alive: Callable[[], object]) -> None:
+    def __init__(self, namespace: str, label_set: LabelSet, require_alive: Callable[[], object]) -> None:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.name = "node"
         self._label_set, self._require_alive = label_set, require_alive
-        self._node = rclpy.create_node("evaluation")
+        self._node = rclpy.create_node("evaluation", namespace=namespace)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._rgb, self._depth = (self._node.create_publisher(Image, f"{name}/image", 1) for name in ("rgb", "depth"))
