@@ -40,6 +40,7 @@ class RosProcess:
             stderr=subprocess.STDOUT,
             text=True,
             env=environment,
+            start_new_session=True,
         )
         self.domain = domain
         self._lines: list[str] = []
@@ -71,9 +72,12 @@ class RosProcess:
         assert self.process.poll() is None, f"the process ended with {self.process.poll()}:\n{self.output}"
         return True
 
-    def stop(self, signal_number: int = signal.SIGINT) -> int:
-        """Send a signal and return the exit code."""
-        self.process.send_signal(signal_number)
+    def stop(self, signal_number: int = signal.SIGINT, *, group: bool = False) -> int:
+        """Send a signal, to its whole process group where `group`, and return the exit code."""
+        if group:
+            os.killpg(self.process.pid, signal_number)
+        else:
+            self.process.send_signal(signal_number)
         return self.wait()
 
     def wait(self) -> int:
