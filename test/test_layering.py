@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -113,6 +114,11 @@ def test_a_library_is_imported_only_where_it_belongs(module: Path) -> None:
     for name in imports(module):
         homes = HOMES.get(name.split(".")[0])
         assert homes is None or part(module) in homes, f"{name} belongs into {homes}"
+
+
+def test_signals_are_handled_in_one_place() -> None:
+    callers = [module.stem for module in MODULES if re.search(r"\bsignal\.(signal|sigaction)\(", module.read_text())]
+    assert callers == ["signals"]
 
 
 @pytest.mark.parametrize("module", ["asymformer_ros", "asymformer_ros.cli.main", "asymformer_ros.inference.segmenter"])
