@@ -287,7 +287,7 @@ def rviz(values, topics, name):
     prefix = "".join(f"/{part}" for part in (values["namespace"].strip("/"), name) if part)
     rgb = topics["rgb"].replace("{camera}", name)
     rgb = rgb if rgb.startswith("/") else f"{prefix}/{rgb}"
-    outputs = [f"/segmentation/{name}" for name in ("overlay", "color", "points")]
+    outputs = [f"/segmentation/{name}" for name in ("overlay", "color", "legend", "points")]
     moved = [("/rgb/image", rgb), *((name, prefix + name) for name in outputs)]
     return [
         Node(

@@ -67,9 +67,10 @@ def test_the_fast_dds_profile_has_shared_memory_for_images_and_udp() -> None:
 def test_the_rviz_view_shows_camera_overlay_labels_and_points_best_effort() -> None:
     manager = yaml.safe_load((ROOT / "rviz" / "segment.rviz").read_text())["Visualization Manager"]
     shown = {display["Topic"]["Value"]: display["Class"].split("/")[1] for display in manager["Displays"]}
-    images = dict.fromkeys(("/rgb/image", "/segmentation/overlay", "/segmentation/color"), "Image")
-    assert shown == {**images, "/segmentation/points": "PointCloud2"}
-    assert {display["Topic"]["Reliability Policy"] for display in manager["Displays"]} == {"Best Effort"}
+    images = dict.fromkeys((f"/segmentation/{name}" for name in ("overlay", "color", "legend")), "Image")
+    assert shown == {"/rgb/image": "Image", **images, "/segmentation/points": "PointCloud2"}
+    qos = {topic["Value"]: topic["Reliability Policy"] for topic in (one["Topic"] for one in manager["Displays"])}
+    assert qos == {topic: "Reliable" if topic.endswith("legend") else "Best Effort" for topic in shown}
 
 
 def visit(**given: str) -> list[Any]:
@@ -330,7 +331,7 @@ def test_rviz_follows_the_camera_and_the_namespace(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(packages, "get_package_prefix", lambda name: "/somewhere")
     renamed = nodes(rviz="true", camera="realsense", namespace="/robot/")["rviz2"].remaps
     assert renamed["/rgb/image"] == CAMERAS["realsense"]["rgb"]
-    for name in ("overlay", "color", "points"):
+    for name in ("overlay", "color", "legend", "points"):
         assert renamed[f"/segmentation/{name}"] == f"/robot/segmentation/{name}"
 
 

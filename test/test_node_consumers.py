@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,25 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS")
 pytest.importorskip("torch", reason="the torch backend serves in these tests")
+import yaml
 from node_session import MILLIMETRES, RAMP, Session
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_harness import wait_until
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from asymformer_ros.frames.depth import metres_from_millimetres
+from asymformer_ros.models.groups import LabelGroups
+from asymformer_ros.models.labels import label_set
+
+try:
+    from vision_msgs.msg import LabelInfo
+except ImportError:  # it comes with a ROS installation only
+    LabelInfo = None
 
 pytestmark = pytest.mark.ros
 
+CONFIG = Path(__file__).parents[1] / "config"
+LATCHED = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
 NUMPY_TYPES = {PointField.FLOAT32: "f4", PointField.UINT32: "u4"}
 
 
@@ -81,6 +93,24 @@ def test_labels_and_confidence_are_one_byte_a_pixel_without_padding(answer: dict
         assert (answer[name].encoding, bytes_per_pixel(answer[name])) == ("mono8", 1)
 
 
+def test_what_is_latched_comes_before_the_first_frame(start_peer: Any, start_node: Any) -> None:
+    peer, domain = start_peer()
+    received = {"legend": peer.listen(Image, "/segmentation/legend", LATCHED)}
+    if LabelInfo is not None:
+        received["label_info"] = peer.listen(LabelInfo, "/segmentation/label_info", LATCHED)
+    session = Session(peer, start_node(domain, "-p", f"label_groups:={CONFIG}/nav2_label_groups.yaml"))
+    session.connected()
+    wait_until(lambda: all(received.values()), "the legend and the names, though no frame was sent")
+    if LabelInfo is not None:
+        (info,) = received["label_info"]
+        layer = nav2_layer()["camera"]
+        known = {name for kind in layer["class_types"] for name in layer[kind]["classes"]}
+        assert {entry.class_name for entry in info.class_map} == known, (
+            "a name that the costmap does not know is dropped"
+        )
+        assert [entry.class_id for entry in info.class_map] == [0, 1, 2]
+
+
 def test_points_wait_for_camera_info_said_once_while_all_else_goes_on(start_peer: Any, start_node: Any) -> None:
     peer, domain = start_peer()
     session = Session(peer, start_node(domain)).listen("labels", "points").connected()
@@ -98,3 +128,40 @@ def test_points_wait_for_camera_info_said_once_while_all_else_goes_on(start_peer
     session.calibrated = True
     session.exchange("points")
     assert "Traceback" not in session.node.output
+
+
+def nav2_layer() -> dict[str, Any]:
+    parameters = yaml.safe_load((CONFIG / "nav2_semantic_layer.yaml").read_text())
+    layer: dict[str, Any] = parameters["local_costmap"]["local_costmap"]["ros__parameters"]["semantic_layer"]
+    return layer
+
+
+def test_nav2_reads_topics_that_there_are_and_classes_that_the_groups_make(session: Session) -> None:
+    camera = nav2_layer()["camera"]
+    groups = LabelGroups.read(CONFIG / "nav2_label_groups.yaml", label_set("nyuv2_40"))
+    classes = [name for kind in camera["class_types"] for name in camera[kind]["classes"]]
+    assert classes == list(groups.label_set.names)
+    assert groups.table[label_set("nyuv2_40").names.index("ceiling")] == 255, "it would block the floor beneath it"
+    published = dict(session.peer.node.get_topic_names_and_types())
+    assert published[camera["segmentation_topic"]] == published[camera["confidence_topic"]] == ["sensor_msgs/msg/Image"]
+    assert published[camera["pointcloud_topic"]] == ["sensor_msgs/msg/PointCloud2"]
+    assert camera["labels_topic"] == "/segmentation/label_info"
+    if LabelInfo is not None:
+        assert published[camera["labels_topic"]] == ["vision_msgs/msg/LabelInfo"]
+
+
+def test_nav2_s_lifecycle_manager_is_told_that_there_is_no_bond(session: Session) -> None:
+    parameters = yaml.safe_load((CONFIG / "nav2_semantic_layer.yaml").read_text())
+    manager = parameters["lifecycle_manager_segmentation"]["ros__parameters"]
+    assert (manager["bond_timeout"], manager["node_names"]) == (0.0, ["segmentation_node"])
+    assert "/bond" not in dict(session.peer.node.get_topic_names_and_types())
+
+
+def test_nvblox_s_mask_is_0_for_all_but_people() -> None:
+    classes = label_set("nyuv2_40")
+    groups = LabelGroups.read(CONFIG / "nvblox_label_groups.yaml", classes)
+    masked = [name for name, value in zip(classes.names, groups.table, strict=False) if value != 0]
+    assert masked == ["person"]
+    told = (CONFIG / "nvblox.yaml").read_text()
+    assert "camera_0/mask/image          /segmentation/labels" in told
+    assert "camera_0/mask/camera_info    /segmentation/camera_info" in told

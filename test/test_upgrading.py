@@ -11,7 +11,7 @@ import pytest
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import BackendError
 from asymformer_ros.inference.backend import Prediction
-from asymformer_ros.inference.upgrading import UpgradingBackend
+from asymformer_ros.inference.upgrading import UpgradingBackend, settle
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
@@ -114,6 +114,33 @@ def test_one_that_cannot_be_made_is_said_and_the_fallback_goes_on(caplog: pytest
     assert caplog.messages == ["no engine can be trusted: torch goes on serving"]
     assert backend.progress == "none: no engine can be trusted"
     assert label_of(backend) == 0
+    backend.close()
+
+
+def test_settling_waits_until_the_better_one_serves_or_will_not(workshop: Workshop) -> None:
+    backend = UpgradingBackend(lambda: ConstantBackend("fallback", 0), workshop.make)
+    assert not backend.settled
+    workshop.orders.release()
+    settle(backend, BuildContext())
+    assert backend.infer(RGB, DEPTH).labels[0, 0] == 1
+    backend.close()
+
+    def refuse(context: BuildContext) -> ConstantBackend:
+        raise BackendError("no memory")
+
+    without = UpgradingBackend(lambda: ConstantBackend("fallback", 0), refuse)
+    settle(without, BuildContext())
+    assert without.infer(RGB, DEPTH).labels[0, 0] == 0
+    without.close()
+    settle(ConstantBackend("plain", 0), BuildContext())
+
+
+def test_settling_can_be_cancelled(workshop: Workshop) -> None:
+    backend = UpgradingBackend(lambda: ConstantBackend("fallback", 0), workshop.make)
+    context = BuildContext()
+    context.cancel()
+    with pytest.raises(BackendError, match="cancelled"):
+        settle(backend, context)
     backend.close()
 
 
