@@ -117,7 +117,7 @@ def test_every_option_in_the_docs_is_one_of_the_code() -> None:
     known = set(options(build_parser())) | {
         option for path in programs if path.is_file() for option in re.findall(r'"(--[a-z-]+)"', path.read_text())
     }
-    others = {"--clock", "--reliability", "--symlink-install", "--system-site-packages"}  # of ROS, colcon, venv
+    others = {"--clock", "--reliability", "--symlink-install", "--system-site-packages", "--shm-size", "--ipc"}
     assert set(re.findall(r"`(--[a-z-]+)", TEXT)) <= known | others
 
 

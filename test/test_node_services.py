@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS")
 pytest.importorskip("onnxruntime", reason="the onnxruntime backend serves in these tests")
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from node_session import MILLIMETRES, RAMP, Session
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import stamps, wait_until
@@ -55,6 +58,11 @@ def session(start_peer: Any, start_node: Any, place: Path) -> Session:
 
 def call(session: Session, name: str) -> Trigger.Response:
     return session.peer.call(Trigger, f"/segmentation_node/{name}", Trigger.Request())
+
+
+def change_state(session: Session, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(session.peer.call(ChangeState, "/segmentation_node/change_state", request).success)
 
 
 def call_while_frames_come(session: Session, name: str) -> tuple[Trigger.Response, list[int]]:
@@ -182,3 +190,51 @@ def test_a_new_model_takes_over_without_losing_a_frame_and_tells_its_classes(ses
     wait_until(lambda: len(legends) == 2, "the legend of the new classes")
     served = [stamp for stamp in sent if stamp in stamps(session.received["labels"])]
     assert served, "frames were segmented while the new model was opened"
+
+
+def test_services_answer_in_every_state(start_peer: Any, start_node: Any) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, "-p", "autostart:=false", "-p", "backend:=onnxruntime", model="demo"))
+    assert call(session, "save_snapshot").message.startswith("no frame is segmented: the node is not active")
+    assert call(session, "reload_model").message.startswith("no model is loaded that another could replace")
+    assert change_state(session, Transition.TRANSITION_CONFIGURE)
+    answer = call(session, "reload_model")
+    assert answer.success, answer.message
+    assert session.node.stop() == 0
+
+
+def test_a_signal_ends_a_node_that_takes_a_new_model(
+    start_peer: Any, start_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    peer, domain = start_peer()
+    node = start_node(domain, model="demo", module="node_with_a_slow_second_model")
+    session = Session(peer, node).listen("labels").connected()
+    session.exchange("labels")
+    client = peer.node.create_client(Trigger, "/segmentation_node/reload_model")
+    assert client.wait_for_service(60)
+    client.call_async(Trigger.Request())
+    node.wait_for("loading")
+    session.exchange("labels")
+    assert node.stop() == 0
+    assert "Traceback" not in node.output, node.output
+
+
+def test_a_snapshot_of_several_cameras_has_a_folder_for_each(start_peer: Any, start_node: Any, tmp_path: Path) -> None:
+    peer, domain = start_peer()
+    node = start_node(
+        domain,
+        *("-p", "cameras:=[front, rear]", "-p", f"snapshot_folder:={tmp_path}", "-p", "backend:=onnxruntime"),
+        model="demo",
+    )
+    front, rear = Session(peer, node, "/front").connected(), Session(peer, node, "/rear").connected()
+    answers: list[Trigger.Response] = []
+    caller = threading.Thread(target=lambda: answers.append(call(front, "save_snapshot")))
+    caller.start()
+    while caller.is_alive():
+        front.send()
+        rear.send()
+        caller.join(0.1)
+    assert answers[0].success, answers[0].message
+    assert sorted(os.listdir(answers[0].message)) == ["front", "rear"]
+    assert (Path(answers[0].message) / "rear" / "labels.png").is_file()

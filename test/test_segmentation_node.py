@@ -196,6 +196,7 @@ def test_a_signal_ends_the_node_in_the_midst_of_work_with_code_0(
         (("-p", "backend:=tensorrt"), "untrained", "no engine can run here: no NVIDIA driver"),
         (("-p", "device:=cuda", "-p", "backend:=torch"), "untrained", "no CUDA device can be used"),
         (("--params-file", "/nowhere/segment.yaml"), "untrained", "/nowhere/segment.yaml"),
+        (("-p", "label_groups:=/nowhere/groups.yaml"), "untrained", "label groups /nowhere/groups.yaml: "),
     ],
 )
 def test_a_mistake_at_start_is_told_without_a_traceback_and_gives_code_1(
