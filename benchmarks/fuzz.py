@@ -111,7 +111,8 @@ def onnx() -> tuple[Reader, list[bytes]]:
     from onnx import TensorProto, helper
 
     from asymformer_ros.models.onnx_file import read_onnx
-    from asymformer_ros.models.signature import CAMERA_INPUTS, FORMAT, VERSION
+    from asymformer_ros.models.signature import FORMAT, VERSION
+    from asymformer_ros.onnx_graph.names import CAMERA_INPUTS
 
     def read_file(path: Path) -> None:
         with _refusals():

@@ -127,9 +127,9 @@ class FakeEngine:
         self._gpu._do("close_engine")
 
     def _logits(self) -> None:
-        """The logits are the three colours and the depth, as they come."""
-        colour, metres = (self._array(tensor) for tensor in self.inputs)
-        self._array(self.outputs[0])[:] = np.concatenate((colour, metres), axis=1)
+        """The logits are the three colours and the low byte of depth, as they come."""
+        images = np.concatenate((self._named("rgb"), self._named("depth")[..., :1]), axis=-1)
+        self._array(self.outputs[0])[:] = images.transpose(0, 3, 1, 2)
 
     def _named(self, name: str) -> np.ndarray:
         return self._array(next(tensor for tensor in self.inputs if tensor.name == name))

@@ -44,18 +44,19 @@ def foreign_file(
     depth_shape: tuple[object, ...] = (1, 1, *SIZE),
     size: tuple[int, int] = SIZE,
     weight: float = 1.0,
+    names: tuple[str, str] = ("image.1", "image.2"),
 ) -> Path:
     """A file in the authors' layout whose logits are one 1x1 convolution of depth and colour, channels of 1 and 3."""
     weights = np.random.default_rng(1).standard_normal((classes, 4, 1, 1)).astype(np.float32) * np.float32(weight)
     graph = helper.make_graph(
         [
-            helper.make_node("Concat", ["image.1", "image.2"], ["both"], axis=1),
+            helper.make_node("Concat", names, ["both"], axis=1),
             helper.make_node("Conv", ["both", "w"], ["out"]),
         ],
         "theirs",
         [
-            helper.make_tensor_value_info("image.2", TensorProto.FLOAT, list(depth_shape)),
-            helper.make_tensor_value_info("image.1", TensorProto.FLOAT, [1, 3, *size]),
+            helper.make_tensor_value_info(names[1], TensorProto.FLOAT, list(depth_shape)),
+            helper.make_tensor_value_info(names[0], TensorProto.FLOAT, [1, 3, *size]),
         ],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, classes, *size])],
         [numpy_helper.from_array(weights, "w")],
@@ -70,13 +71,15 @@ def test_the_authors_own_files_are_known_by_their_shapes(tmp_path: Path, classes
     assert (model.card.name, model.card.label_set, model.card.input_size) == ("asymformer", label_set(labels), SIZE)
     assert model.card.normalization == PUBLISHED_NORMALIZATION
     signature = model.signature
-    assert (signature.rgb, signature.depth, signature.outputs) == ("image.1", "image.2", ("out",))
-    assert (signature.takes_camera_images, signature.gives_labels) == (False, False)
+    assert (signature.batch, signature.outputs, signature.gives_labels) == (1, ("out",), False)
     assert model.model_sha256 == model.sha256
 
 
-def test_the_authors_own_files_get_their_normalisation_and_unknown_depth_as_zero(tmp_path: Path) -> None:
-    path = foreign_file(tmp_path / "theirs.onnx")
+@pytest.mark.parametrize("names", [("image.1", "image.2"), ("rgb", "depth"), ("depth", "rgb")])
+def test_the_authors_own_files_get_their_normalisation_and_unknown_depth_as_zero(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    path = foreign_file(tmp_path / "theirs.onnx", names=names)
     rng = np.random.default_rng(2)
     rgb, depth = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), rng.uniform(0, 9, SIZE).astype(np.float32)
     depth[:4] = np.nan
@@ -86,6 +89,19 @@ def test_the_authors_own_files_get_their_normalisation_and_unknown_depth_as_zero
     weights = numpy_helper.to_array(onnx.load(str(path)).graph.initializer[0])[:, :, 0, 0]
     logits = np.dstack((colour, metres)) @ weights.T
     assert (open_backend("auto", str(path)).infer(rgb, depth).labels == logits.argmax(-1)).mean() > 0.999
+
+
+def test_the_authors_own_files_are_exports_once_they_are_read(tmp_path: Path) -> None:
+    """An engine's child reads what the node has read: see GraphFiles."""
+    model = open_model(str(foreign_file(tmp_path / "theirs.onnx")))
+    assert model.proto is not None
+    onnx.checker.check_model(model.proto, full_check=True)
+    onnx.save(model.proto, str(tmp_path / "copy.onnx"))
+    copy = open_model(str(tmp_path / "copy.onnx"))
+    assert (copy.card, copy.signature) == (model.card, model.signature)
+    assert copy.model_sha256 == model.sha256
+    shapes = {value.name: value.type.tensor_type for value in model.graph.graph.input}
+    assert {name: tuple(dim.dim_value for dim in kind.shape.dim) for name, kind in shapes.items()} == model.shapes
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.export import ExportOptions, export_model, write_model
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.model import Model
-from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, normalize
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.models.opening import open_model
 from asymformer_ros.models.signature import Signature
 from asymformer_ros.network import CONFIGS
@@ -115,13 +115,13 @@ def test_pytorch_on_cuda_follows_it_too(bundle: ModelBundle, tmp_path: Path) -> 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_an_engine_that_gives_scores_follows_it(temperature: float) -> None:
     gpu, card = FakeGpu(), ModelCard("m", label_set("nyuv2_40"), PUBLISHED_NORMALIZATION, SIZE, "", temperature)
-    inputs = (TensorInfo("a", (1, 3, *SIZE), "FLOAT"), TensorInfo("b", (1, 1, *SIZE), "FLOAT"))
+    inputs = FakeEngine.of_camera(gpu, 1, SIZE).inputs
     engine = FakeEngine(gpu, inputs, (TensorInfo("out", (1, 4, *SIZE), "FLOAT"),))  # its scores are its inputs
-    model = Model(Path("theirs.onnx"), card, Signature(1, False, "a", "b", ("out",)))
+    model = Model(Path("theirs.onnx"), card, Signature(outputs=("out",)))
     answer = TensorRtBackend(model, "tensorrt", lambda: GpuSession(gpu, lambda: engine)).infer(
         RGB, DEPTH, with_confidence=True
     )
-    scores = np.concatenate(normalize(RGB, DEPTH, card.normalization), axis=1)[0] / temperature
+    scores = np.dstack((RGB, depth_bytes(DEPTH)[..., 0])).transpose(2, 0, 1) / temperature
     share = np.exp(scores - scores.max(0))
     np.testing.assert_allclose(answer.confidence, 255 / share.sum(0), atol=0.6)
 

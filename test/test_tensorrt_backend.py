@@ -25,7 +25,7 @@ from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.model import Model
-from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, normalize
+from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.models.signature import Signature
 
 SIZE = (32, 96)
@@ -275,14 +275,14 @@ def test_another_size_or_number_of_images_is_refused(rgb: np.ndarray, depth: np.
         Opened(batch=2).backend.infer(rgb, depth)
 
 
-def test_the_authors_layout_gets_its_normalisation_and_its_logits_become_labels() -> None:
+def test_class_scores_become_labels() -> None:
     gpu = FakeGpu()
-    inputs = (TensorInfo("image.1", (1, 3, *SIZE), "FLOAT"), TensorInfo("image.2", (1, 1, *SIZE), "FLOAT"))
+    inputs = FakeEngine.of_camera(gpu, 1, SIZE).inputs
     engine = FakeEngine(gpu, inputs, (TensorInfo("out", (1, 4, *SIZE), "FLOAT"),))
-    model = Model(Path("theirs.onnx"), CARD, Signature(1, False, "image.1", "image.2", ("out",)))
+    model = Model(Path("theirs.onnx"), CARD, Signature(outputs=("out",)))
     backend = TensorRtBackend(model, "tensorrt", lambda: GpuSession(gpu, lambda: engine))
     labels, confidence = backend.infer(RGB[:1], DEPTH[:1], with_confidence=True)
-    logits = np.concatenate(normalize(RGB[0], DEPTH[0], CARD.normalization), axis=1)[0]
+    logits = np.dstack((RGB[0], depth_bytes(DEPTH[0])[..., 0])).transpose(2, 0, 1).astype(np.float32)
     expected, share = classify(logits, SIZE, with_confidence=True)
     np.testing.assert_array_equal(labels, expected[None])
     np.testing.assert_array_equal(confidence, share[None])  # type: ignore[index]

@@ -88,8 +88,7 @@ class EngineRequest:
 
 def _can_be_surveyed(model: Model) -> bool:
     """Whether `survey` can say which layers stay in FP32 where the FP16 engine fails."""
-    fits = model.bundle is not None or (model.signature.takes_camera_images and model.batch == 1)
-    return fits and installed("onnxruntime")
+    return (model.bundle is not None or model.batch == 1) and installed("onnxruntime")
 
 
 def choose_builder(choice: str, gpu: GpuInfo | NoGpu) -> TensorRt:

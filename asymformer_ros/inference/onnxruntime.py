@@ -12,6 +12,7 @@ from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
+from asymformer_ros.models.signature import camera_feeds
 from asymformer_ros.onnx_graph.outputs import give_logits4
 from asymformer_ros.onnx_graph.session import GraphSession
 from asymformer_ros.onnx_graph.simplify import simplify
@@ -31,7 +32,6 @@ class OnnxRuntimeBackend:
         self.card: ModelCard = model.card
         self.model_sha256 = model.model_sha256
         self.name = f"onnxruntime cpu {model.precision}"
-        self._signature = model.signature
         self._session: GraphSession | None = GraphSession(give_logits4(simplify(model.proto)))
 
     @classmethod
@@ -63,5 +63,4 @@ class OnnxRuntimeBackend:
         """(classes, h, w)."""
         if self._session is None:
             raise BackendError(f"{self.name} is closed")
-        feeds = self._signature.feeds(rgb, depth, self.card.normalization)
-        return self._session.run(None, feeds)[0][0]
+        return self._session.run(None, camera_feeds(rgb, depth))[0][0]

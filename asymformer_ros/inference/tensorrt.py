@@ -18,8 +18,7 @@ from asymformer_ros.inference.backend import Prediction, as_batch
 from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
-from asymformer_ros.models.normalization import normalize
-from asymformer_ros.onnx_graph.names import LABEL_OUTPUTS
+from asymformer_ros.onnx_graph.names import CAMERA_INPUTS, LABEL_OUTPUTS
 
 _log = logging.getLogger(__name__)
 
@@ -100,18 +99,11 @@ class TensorRtBackend:
             parts.append(self._read(session.outputs, len(images), with_confidence))
         return Prediction.joined(parts)
 
-    def _fill(self, inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
-        signature = self._signature
-        colour, metres = inputs[signature.rgb], inputs[signature.depth]
+    @staticmethod
+    def _fill(inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
         images = len(rgb)
-        if signature.takes_camera_images:
-            colour[:images], metres[:images] = rgb, depth_bytes(depth)
-        else:
-            for index in range(images):
-                colour[index : index + 1], metres[index : index + 1] = normalize(
-                    rgb[index], depth[index], self.card.normalization
-                )
-        colour[images:], metres[images:] = 0, 0
+        for name, values in zip(CAMERA_INPUTS, (rgb, depth_bytes(depth)), strict=True):
+            inputs[name][:images], inputs[name][images:] = values, 0
 
     def _read(self, outputs: Mapping[str, NDArray[Any]], images: int, with_confidence: bool) -> Prediction:
         if self._signature.gives_labels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -18,8 +17,8 @@ from asymformer_ros import __version__
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.camera_network import CameraNetwork
-from asymformer_ros.models.signature import CAMERA_INPUTS, FORMAT, VERSION
-from asymformer_ros.onnx_graph.names import EXPORTED_OUTPUTS, LOGITS_OUTPUT
+from asymformer_ros.models.onnx_file import mark
+from asymformer_ros.onnx_graph.names import CAMERA_INPUTS, EXPORTED_OUTPUTS, LOGITS_OUTPUT
 from asymformer_ros.onnx_graph.outputs import give_labels, give_logits4
 from asymformer_ros.onnx_graph.simplify import simplify
 from asymformer_ros.system.files import write_atomically
@@ -60,15 +59,7 @@ def export_model(bundle: ModelBundle, options: ExportOptions = ExportOptions()) 
     traced = simplify(_trace(network, images))
     model = give_labels(traced, card.temperature) if options.outputs == "labels" else give_logits4(traced)
     model.ir_version, model.producer_name, model.producer_version = IR_VERSION, "asymformer_ros", __version__
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "package_version": __version__,
-        "precision": "fp32",
-        "model_sha256": bundle.sha256,
-        "card": json.dumps(card.to_json(), sort_keys=True),
-    }
-    onnx.helper.set_model_props(model, metadata)
+    mark(model, card, bundle.sha256)
     return model
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.models.card import ModelCard
-from asymformer_ros.models.signature import Signature
+from asymformer_ros.models.signature import Signature, camera_feeds
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -63,8 +63,8 @@ class Model:
         return self.signature.shapes(self.card.input_size)
 
     def feeds(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """The inputs of the graph for one frame of the card's input size: see Signature."""
-        return self.signature.feeds(rgb, depth, self.card.normalization)
+        """The inputs of the graph for one frame of the card's input size."""
+        return camera_feeds(rgb, depth)
 
     @cached_property
     def graph(self) -> ModelProto:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from asymformer_ros.errors import ConfigurationError
 
 
@@ -47,21 +44,3 @@ PUBLISHED_NORMALIZATION = Normalization(
 
 EFFICIENTNET_LITE_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(127 / 255,) * 3, rgb_std=(128 / 255,) * 3)
 """RGB as EfficientNet-Lite's ImageNet weights want it: (level - 127) / 128."""
-
-
-def normalize(
-    rgb: NDArray[np.uint8], depth: NDArray[np.float32], normalization: Normalization
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A frame as models take it that do no pre-processing themselves.
-
-    rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown, to (1, 3, h, w) and (1, 1, h, w) float32.
-    """
-    mean, std = (np.array(values, dtype=np.float32) * 255 for values in (normalization.rgb_mean, normalization.rgb_std))
-    colour = np.empty((1, 3, *depth.shape), dtype=np.float32)
-    for channel in range(3):
-        np.subtract(rgb[..., channel], mean[channel], out=colour[0, channel])
-        colour[0, channel] *= 1 / std[channel]
-    metres = np.nan_to_num(depth, nan=0.0)  # 0 m: unknown in training, too
-    metres -= np.float32(normalization.depth_mean)
-    metres *= np.float32(1 / normalization.depth_std)
-    return colour, metres[None, None]

@@ -9,19 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from asymformer_ros import __version__
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
 from asymformer_ros.models.labels import LabelSet, label_set_by_size
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
-from asymformer_ros.models.signature import CAMERA_INPUTS, FORMAT, VERSION, Signature
+from asymformer_ros.models.signature import FORMAT, VERSION, Signature
+from asymformer_ros.onnx_graph.names import CAMERA_INPUTS
 from asymformer_ros.optional import importing
 
 with importing("onnx", "an ONNX model"):
     import onnx
     from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
+    from asymformer_ros.onnx_graph.preprocess import take_camera_images
     from asymformer_ros.onnx_graph.storage import restore_weights
 
 Tensor = tuple[str, tuple[int, ...]]
@@ -70,8 +73,24 @@ def _all_tensors(graph: Any) -> list[Any]:
     return [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
 
 
+def mark(proto: Any, card: ModelCard, model_sha256: str) -> None:
+    """Say in a graph of camera images, in its metadata, what it is. Other metadata is dropped."""
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "package_version": __version__,
+        "precision": "fp32",
+        "model_sha256": model_sha256,
+        "card": json.dumps(card.to_json(), sort_keys=True),
+    }
+    onnx.helper.set_model_props(proto, metadata)
+
+
 def describe(proto: Any, sha256: str, path: Path, label_set: LabelSet | None = None) -> Model:
-    """The Model that a ModelProto is, read from or meant for `path`. Raises as `read_onnx` does."""
+    """The Model that a ModelProto is, read from or meant for `path`. Raises as `read_onnx` does.
+
+    A graph in the authors' layout is changed: it takes camera images, as our exports do, and is marked as one.
+    """
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     weights = {tensor.name for tensor in proto.graph.initializer}
     inputs = {value.name: _tensor(value) for value in proto.graph.input if value.name not in weights}
@@ -80,7 +99,10 @@ def describe(proto: Any, sha256: str, path: Path, label_set: LabelSet | None = N
         model = _exported(path, metadata, inputs, tuple(outputs))
         model = model if label_set is None else replace(model, card=_relabelled(path, model.card, label_set))
     else:
-        model = _foreign(path, inputs, outputs, label_set)
+        model, names = _foreign(path, inputs, outputs, label_set)
+        normalization = model.card.normalization
+        take_camera_images(proto, names, normalization.colour, normalization.millimetres)
+        mark(proto, model.card, sha256)
     return replace(model, proto=proto, file_sha256=sha256)
 
 
@@ -114,8 +136,11 @@ def _check_classes(path: Path, classes: int, label_set: LabelSet) -> None:
 
 def _foreign(
     path: Path, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor], label_set: LabelSet | None
-) -> Model:
-    """The authors' layout: two normalised float inputs, told apart by their channels, and logits of full size."""
+) -> tuple[Model, tuple[str, str]]:
+    """The authors' layout: two normalised float inputs, told apart by their channels, and logits of full size.
+
+    Returns the names of the inputs, colour's and depth's, too.
+    """
     channels = {shape[1]: name for name, (kind, shape) in inputs.items() if kind == "float32" and len(shape) == 4}
     shapes = {shape[2:] for _, shape in inputs.values() if len(shape) == 4 and shape[0] == 1}
     logits = [(name, shape) for name, (kind, shape) in outputs.items() if kind == "float32" and len(shape) == 4]
@@ -132,7 +157,7 @@ def _foreign(
         card = ModelCard(path.stem, labels, PUBLISHED_NORMALIZATION, (height, width), f"read from {path.name}")
     except ConfigurationError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return Model(path, card, Signature(1, False, channels[3], channels[1], (name,)))
+    return Model(path, card, Signature(outputs=(name,))), (channels[3], channels[1])
 
 
 def _tensor(value: Any) -> Tensor:

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.frames.depth import depth_bytes
-from asymformer_ros.models.normalization import Normalization, normalize
-from asymformer_ros.onnx_graph.names import LABEL_OUTPUTS
+from asymformer_ros.onnx_graph.names import CAMERA_INPUTS, LABEL_OUTPUTS
 
 FORMAT = "asymformer_onnx"
 VERSION = "1"
 """In the metadata of the files that this package exports."""
 
-CAMERA_INPUTS = ("rgb", "depth")
-
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes and gives, `batch` images at a time.
+    """What a model gives for camera images, `batch` at a time.
 
-    takes_camera_images: True: rgb (batch, H, W, 3) uint8 and depth (batch, H, W, 2) uint8 as `depth_bytes` packs it;
-    False: rgb (batch, 3, H, W) and depth (batch, 1, H, W) float32, normalised. rgb, depth: names of the inputs.
+    It takes rgb (batch, H, W, 3) uint8 and depth (batch, H, W, 2) uint8 as `depth_bytes` packs it.
     outputs: LABEL_OUTPUTS, each (batch, H, W) uint8, or the name of one output of float logits (batch, C, H, W).
     """
 
     batch: int = 1
-    takes_camera_images: bool = True
-    rgb: str = CAMERA_INPUTS[0]
-    depth: str = CAMERA_INPUTS[1]
     outputs: tuple[str, ...] = LABEL_OUTPUTS
 
     @property
@@ -41,18 +33,12 @@ class Signature:
 
     def shapes(self, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs, by name, for images of `size`, (height, width)."""
-        if self.takes_camera_images:
-            return {self.rgb: (self.batch, *size, 3), self.depth: (self.batch, *size, 2)}
-        return {self.rgb: (self.batch, 3, *size), self.depth: (self.batch, 1, *size)}
+        return {name: (self.batch, *size, last) for name, last in zip(CAMERA_INPUTS, (3, 2), strict=True)}
 
-    def feeds(
-        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], normalization: Normalization
-    ) -> dict[str, NDArray[Any]]:
-        """The inputs, by name, that one frame becomes, for a batch of 1.
 
-        rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
-        """
-        if self.takes_camera_images:
-            return {self.rgb: np.ascontiguousarray(rgb)[None], self.depth: depth_bytes(depth)[None]}
-        colour, metres = normalize(rgb, depth, normalization)
-        return {self.rgb: colour, self.depth: metres}
+def camera_feeds(rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> dict[str, NDArray[np.uint8]]:
+    """The inputs, by name, that one frame becomes, for a batch of 1.
+
+    rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
+    """
+    return dict(zip(CAMERA_INPUTS, (np.ascontiguousarray(rgb)[None], depth_bytes(depth)[None]), strict=True))

@@ -1,5 +1,6 @@
-"""Names of a segmentation graph's outputs, and what it can be exported as. Needs nothing, not even onnx."""
+"""Names of a segmentation graph's inputs and outputs, and what it can be exported as. Needs nothing, not even onnx."""
 
+CAMERA_INPUTS = ("rgb", "depth")
 LABEL_OUTPUTS = ("labels", "confidence")
 LOGITS_OUTPUT = "logits"
 
