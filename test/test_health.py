@@ -108,26 +108,22 @@ def test_a_refusal_that_the_frame_has_told_is_not_told_again_by_the_doctor(healt
     assert len(log.lines) == 1
 
 
-@pytest.mark.parametrize(
-    ("rate", "patience"), [(30.0, 0.3), (5.0, 0.6), (1.0, 2.0), (0.1, 30.0)], ids=["30 Hz", "5 Hz", "1 Hz", "10 s"]
-)
-def test_a_stream_has_stopped_after_three_periods_and_its_rate_falls(
-    health: Health, clock: Moment, rate: float, patience: float
-) -> None:
+def test_the_rate_of_a_stream_that_has_stopped_falls(health: Health, clock: Moment) -> None:
     for number in range(20):
-        clock.now = 100 + number / rate
-        for name in ("colour", "depth", "pairs"):
-            getattr(health, name).tick()
-    stop = clock.now
-    if rate >= 1:
-        assert health.colour.per_second() == pytest.approx(rate)
-    clock.now = stop + 0.9 * patience
-    assert not health.colour.stopped()
-    clock.now = stop + 1.1 * patience
-    assert health.colour.stopped()
-    assert health.colour.per_second() < rate
-    clock.now = stop + 100
+        clock.now = 100 + number / 5
+        health.colour.tick()
+    assert health.colour.per_second() == pytest.approx(5.0)
+    clock.now += 2
+    assert 0 < health.colour.per_second() < 5.0
+    assert health.colour.silence() == pytest.approx(2)
+    clock.now += 100
     assert health.colour.per_second() == 0.0
+
+
+def test_the_level_is_the_worst_of_losses_and_findings(health: Health) -> None:
+    health.lost("refused", "x")
+    health.findings = [Finding("error", "offset", "apart")]
+    assert report(health)[0] == DiagnosticStatus.ERROR
 
 
 def test_losses_set_the_level_for_the_second_in_which_they_happen(health: Health) -> None:

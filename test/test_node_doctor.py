@@ -103,7 +103,7 @@ NAMED: dict[str, tuple[str, str]] = {
     "silent": ("silent-depth", r".* publishes /silent/depth/image, but no depth image has come for \d+ s: look at"),
     "stopped": (
         "stopped-depth",
-        r"depth images have stopped \d.\d s ago \(.* Hz before\); .* still offers /stopped",
+        r"depth images stopped \d.\d s ago \(.* Hz before\); .* still offers /stopped",
     ),
     "zero": ("zero-stamp-depth", "the stamps of depth are zero, so it cannot be paired by time: the driver must set"),
     "negative": ("negative-stamp-depth", r"depth image has a stamp below zero \(-0.400 s\)"),

@@ -163,7 +163,7 @@ def test_a_stream_that_stops_is_a_warning_within_three_seconds(session: Session)
 
     wait_until(serving, "frames to be served without a word")
     start = time.monotonic()
-    wait_until(lambda: said("colour images have stopped .* still offers /rgb/image"), "the warning")
+    wait_until(lambda: said("colour images stopped .* still offers /rgb/image"), "the warning")
     assert time.monotonic() - start < 4
     assert status[-1].status[0].level == DiagnosticStatus.WARN
 

@@ -175,11 +175,11 @@ FAULTS: dict[str, tuple[Observation, str]] = {
     ),
     "stopped-depth": (
         seen(depth=replace(DEPTH, arrivals=tuple(time - 1.5 for time in DEPTH.arrivals))),
-        r"depth images have stopped 1.5 s ago \(30.0 Hz before\); /camera still offers /depth/image: look at",
+        r"depth images stopped 1.5 s ago \(30.0 Hz before\); /camera still offers /depth/image: look at",
     ),
     "stopped-colour": (
         seen(replace(COLOUR, arrivals=tuple(time - 3 for time in COLOUR.arrivals), publishers=())),
-        r"colour images have stopped 3.0 s ago \(30.0 Hz before\); nobody publishes /rgb/image",
+        r"colour images stopped 3.0 s ago \(30.0 Hz before\); nobody publishes /rgb/image",
     ),
     "zero-stamp-colour": (seen(replace(COLOUR, stamps=(0,) * 60)), "the stamps of colour are zero"),
     "negative-stamp-depth": (
@@ -297,6 +297,15 @@ def test_of_many_similar_topics_the_likeliest_five_are_shown() -> None:
     assert finding.text.endswith("and 197 more")
 
 
+@pytest.mark.parametrize(
+    ("rate", "patience"), [(30.0, 0.3), (5.0, 0.6), (1.0, 2.0), (0.1, 30.0)], ids=["30 Hz", "5 Hz", "1 Hz", "10 s"]
+)
+def test_a_stream_has_stopped_after_three_periods(rate: float, patience: float) -> None:
+    one = stream("depth", rate=rate, count=20)
+    assert one.silence(one.arrivals[-1] + 0.9 * patience) == 0
+    assert one.silence(one.arrivals[-1] + 1.1 * patience) == pytest.approx(1.1 * patience)
+
+
 GOOD = np.full((48, 64), 1.5, np.float32)
 
 
@@ -314,7 +323,7 @@ def test_depth_is_sampled_and_counted_whole_where_the_sample_knows_nothing(depth
 
 
 def test_nothing_is_missed_before_discovery_had_its_time() -> None:
-    assert examine(replace(seen(silent("colour"), silent("depth")), started=NOW - 1)) == []
+    assert examine(replace(seen(silent("colour"), silent("depth")), started=NOW - 0.9)) == []
 
 
 def told(attention_of: list[tuple[str, bool]]) -> Attention:

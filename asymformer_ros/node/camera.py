@@ -48,7 +48,6 @@ class Camera:
         if self.inputs is not None:
             self.inputs.destroy()
             self.inputs = None
-        self.health.findings = []
 
     def converted(self, depth: NDArray[np.float32]) -> None:
         """Leave the newest depth image, (H, W) float32 metres, for the doctor. Any thread may."""
@@ -56,7 +55,8 @@ class Camera:
 
     def examine(self, settings: Settings) -> None:
         """Let the sync doctor look at what came; what it finds goes to the log and to /diagnostics."""
-        if self.inputs is None:
+        if self.inputs is None or not settings.enabled:
+            self.health.findings = []
             return
         now, (converted, depth) = monotonic(), self._newest_depth
         fresh = depth if now - converted < _DEPTH_LASTS else None

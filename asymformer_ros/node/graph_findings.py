@@ -7,10 +7,11 @@ from difflib import SequenceMatcher
 
 from asymformer_ros.findings import Finding
 from asymformer_ros.node.observation import Observation, Publisher, Stream
-from asymformer_ros.node.rate import LONGEST_SILENCE
 
-GRACE = 1.4
+GRACE = 1.0
 """Seconds after the subscription within which nothing is missed: discovery takes its time."""
+
+_TIME_TO_START = 1.5  # seconds until the first image of a topic that has a publisher
 
 _TRANSPORTS = ("raw", "compressed", "compressedDepth")
 _SHOWN = 5  # similar topics
@@ -29,7 +30,7 @@ def of_stream(stream: Stream, seen: Observation) -> Iterator[Finding]:
         yield _wrong_type(stream)
     elif all(qos_conflict(publisher, stream) for publisher in fitting):
         yield _wrong_qos(stream, fitting[0])
-    elif seen.now - seen.started > LONGEST_SILENCE:
+    elif seen.now - seen.started > _TIME_TO_START:
         yield Finding(
             "warning",
             f"silent-{stream.name}",
@@ -69,7 +70,7 @@ def _stopped(stream: Stream, seen: Observation) -> Finding:
     return Finding(
         "warning",
         f"stopped-{stream.name}",
-        f"{stream.name} images have stopped {stream.silence(seen.now):.1f} s ago{before}; {still}",
+        f"{stream.name} images stopped {stream.silence(seen.now):.1f} s ago{before}; {still}",
         "look at the driver's log and the camera's cable" if stream.publishers else "start the camera again",
     )
 

@@ -163,7 +163,7 @@ class Health:
     def _judge(self, expects_frames: bool) -> tuple[bytes, str]:
         fresh = {kind: self.counts[kind] - self._reported[kind] for kind in _LOST}
         if any(fresh.values()):
-            level = DiagnosticStatus.ERROR if fresh["failed"] else DiagnosticStatus.WARN
+            level = max(_LEVELS["error" if fresh["failed"] else "warning"], _LEVELS[worst(self.findings)])
             told = ", ".join(f"{count} {kind}" for kind, count in fresh.items() if count)
             return level, f"frames lost since the last report: {told}; {self._last_loss}"
         if not expects_frames:

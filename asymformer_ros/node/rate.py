@@ -1,4 +1,4 @@
-"""How often something happens, and whether it has stopped."""
+"""How often something happens, and for how long it may stay away."""
 
 from __future__ import annotations
 
@@ -51,7 +51,3 @@ class Rate:
         """Seconds since the last event, or since the start."""
         times = self._times.copy()
         return self._clock() - (times[-1] if times else self._start)
-
-    def stopped(self) -> bool:
-        """Whether nothing has come for three of its periods, at most 2 s, or for 2 s since the start."""
-        return self.silence() > silence_limit(self._times.copy())

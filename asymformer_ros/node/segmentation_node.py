@@ -221,9 +221,8 @@ class SegmentationNode(LifecycleNode):
             self._worker.mailbox.clear()
 
     def _examine(self) -> None:
-        if self.settings.enabled:
-            for camera in self._cameras:
-                camera.examine(self.settings)
+        for camera in self._cameras:
+            camera.examine(self.settings)
 
     def _report(self) -> list[DiagnosticStatus]:
         active, serving = self._worker is not None, self._serving

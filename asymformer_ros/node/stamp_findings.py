@@ -78,18 +78,19 @@ def _of_loss(stream: Stream) -> Iterator[Finding]:
     )
 
 
-def of_clock(seen: Observation) -> Iterator[Finding]:
-    flowing = [stream for stream in seen.streams if stream.flows(seen.now) and stream.stamps[-1] > 0]
-    if seen.sim_time and seen.clock_ns == 0:
-        if seen.now - seen.started >= GRACE:
-            who = f"though {seen.clock_publishers} publish it" if seen.clock_publishers else "and nobody publishes it"
-            text = f"use_sim_time is set but no /clock arrives, {who}"
-            yield Finding("warning", "no-clock", text, "play the bag with --clock, or set use_sim_time:=false")
+def of_missing_clock(seen: Observation) -> Iterator[Finding]:
+    """Simulated time that does not come."""
+    if seen.sim_time and seen.clock_ns == 0 and seen.now - seen.started >= GRACE:
+        who = f"though {seen.clock_publishers} publish it" if seen.clock_publishers else "and nobody publishes it"
+        text = f"use_sim_time is set but no /clock arrives, {who}"
+        yield Finding("warning", "no-clock", text, "play the bag with --clock, or set use_sim_time:=false")
+
+
+def of_clocks(seen: Observation) -> Iterator[Finding]:
+    """Stamps of different clocks: of the two streams, or of a stream and this node."""
+    if not all(stream.flows(seen.now) and len(stream.stamps) >= ENOUGH for stream in seen.streams):
         return
-    if not flowing:
-        return
-    apart = seen.depth.lag() - seen.colour.lag() if len(flowing) == 2 else 0.0
-    age = seen.age(flowing[0])
+    apart, age = seen.depth.lag() - seen.colour.lag(), seen.age(seen.colour)
     if abs(apart) > BEHIND:
         behind, other = ("depth", "colour") if apart > 0 else ("colour", "depth")
         yield Finding(
@@ -98,6 +99,8 @@ def of_clock(seen: Observation) -> Iterator[Finding]:
             f"the stamps of {behind} are {duration(apart)} behind those of {other}: no pair can form",
             "let both drivers stamp by one clock (a common time: chrony, PTP; the system's, not the device's)",
         )
+    elif seen.sim_time and seen.clock_ns == 0:
+        return  # the node has no time of its own
     elif age > BEHIND:
         advice = "/clock is published: set use_sim_time:=true; " if seen.clock_publishers else ""
         yield Finding(

@@ -35,16 +35,19 @@ def _findings(seen: Observation) -> Iterator[Finding]:
             "remap rgb/image and depth/image to the camera's two topics",
         )
         return
-    losses = False
-    for stream in seen.streams:
-        for finding in _first(graph_findings.of_stream(stream, seen), stamp_findings.of_stream(stream, seen)):
-            losses |= finding.cause.startswith("lost")
-            yield finding
+    alone = [
+        finding
+        for stream in seen.streams
+        for finding in [*graph_findings.of_stream(stream, seen)] or stamp_findings.of_stream(stream, seen)
+    ]
+    yield from alone
     yield from graph_findings.of_camera_info(seen)
-    yield from stamp_findings.of_clock(seen)
+    yield from stamp_findings.of_missing_clock(seen)
     yield from image_findings.of_messages(seen)
-    if all(stream.flows(seen.now) and stream.stamps[-1] > 0 for stream in seen.streams):
-        yield from _of_pairing(seen, losses)
+    losses = [finding for finding in alone if finding.cause.startswith("lost")]
+    if alone == losses:  # else the streams do not stand side by side
+        yield from stamp_findings.of_clocks(seen)
+        yield from _of_pairing(seen, bool(losses))
     if seen.no_points:
         yield Finding("warning", "no-points", f"segmentation/points is not published: {seen.no_points}")
     if not seen.listened and seen.now - seen.started > _TIME_TO_SUBSCRIBE:
@@ -52,16 +55,9 @@ def _findings(seen: Observation) -> Iterator[Finding]:
         yield Finding("ok", "no-subscriber", text, "subscribe to one, such as segmentation/overlay")
 
 
-def _first(*causes: Iterator[Finding]) -> Iterator[Finding]:
-    """What the first of them finds: it explains the others."""
-    for cause in causes:
-        found = list(cause)
-        if found:
-            yield from found
-            return
-
-
 def _of_pairing(seen: Observation, losses: bool) -> Iterator[Finding]:
+    if not all(stream.flows(seen.now) for stream in seen.streams):
+        return
     rates = {stream.name: stream.rate() for stream in seen.streams}
     slower, faster = sorted(seen.streams, key=lambda stream: rates[stream.name])
     if min(map(len, (slower.stamps, faster.stamps))) < ENOUGH or not rates[slower.name]:
