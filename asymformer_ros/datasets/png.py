@@ -51,8 +51,10 @@ class PngWriter:
 
     def keep(self, name: str, split: str, camera: str = "") -> bool:
         """Whether a frame of a split is there, whole, from a writer that was interrupted; if so, it is listed."""
-        last = PNG.labels.format(name=name) if self._intrinsics is None else f"{POSES}/{name}.txt"
-        if not (self._folder / last).is_file():
+        has_poses = self._intrinsics is not None
+        last = self._folder / (f"{POSES}/{name}.txt" if has_poses else PNG.labels.format(name=name))
+        content = last.read_bytes() if last.is_file() else b""
+        if not content or (has_poses and len(content.split()) != 16):
             return False
         self._list(name, split, camera)
         return True
