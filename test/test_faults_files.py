@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from time import perf_counter
 
 import cv2
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.frames.images import decode_image
@@ -35,3 +40,93 @@ def test_an_onnx_file_with_an_input_of_no_type_is_refused_by_name(tmp_path: Path
     (tmp_path / "odd.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
     with pytest.raises(CheckpointError, match=r"odd.onnx has the inputs and outputs rgb of type 0"):
         read_onnx(tmp_path / "odd.onnx")
+
+
+class Exploit:
+    """A pickle that would make a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def test_code_in_the_state_of_a_training_is_refused_and_never_runs(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="reads states of trainings")
+    from asymformer_ros.training.state import STATE, load_state
+
+    torch.save({"settings": "{}", "trainer": Exploit(tmp_path / "trace"), "progress": {}}, tmp_path / STATE)
+    with pytest.raises(CheckpointError, match="is no state of a training"):
+        load_state(tmp_path, {})
+    assert not (tmp_path / "trace").exists()
+
+
+def test_an_onnx_file_takes_its_weights_from_beside_it_alone(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="reads ONNX files")
+    from asymformer_ros.models.onnx_file import read_onnx
+
+    (tmp_path / "secret").write_bytes(bytes(8))
+    folder = tmp_path / "models"
+    folder.mkdir()
+    weight = onnx.TensorProto(name="w", dims=[2], data_type=1, data_location=onnx.TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="../secret")
+    output = onnx.helper.make_tensor_value_info("w", 1, (2,))
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [output], [weight]))
+    (folder / "thief.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match="thief.onnx is no readable ONNX file"):
+        read_onnx(folder / "thief.onnx")
+
+
+TARGETS = ("compressed_depth", "compressed_colour", "checkpoint", "bundle", "onnx", "label_set")
+READERS = {
+    r"torch\.load\((?!.*weights_only=True)": "torch.load without weights_only",
+    r"np\.load\((?!.*allow_pickle=False)": "np.load with pickles",
+    r"yaml\.(load|unsafe_load|full_load)\(": "YAML that makes objects",
+    r"\bpickle\.(load|loads|Unpickler)\b": "pickles",
+    r"(?<![\w.])(eval|exec)\(": "code",
+}
+
+
+def test_no_reader_of_the_package_runs_what_it_reads() -> None:
+    """A guard: these are the ways in Python by which reading a file runs code."""
+    found = [
+        f"{path.name}: {why}"
+        for folder in ("asymformer_ros", "launch")
+        for path in (ROOT / folder).rglob("*.py")
+        for pattern, why in READERS.items()
+        if re.search(pattern, path.read_text())
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_few_seconds_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
+    """`scripts/fuzz` for two seconds; what it finds is written to the folder that the failure names."""
+    pytest.importorskip("atheris", reason="atheris is not installed: `pip install atheris`")
+    command = [sys.executable, str(ROOT / "scripts/fuzz"), target, "--seconds", "2", "--crashes", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, f"{list(tmp_path.rglob('*-*'))}\n{run.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_fuzzer_s_own_seeds_are_read_or_refused(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in ("rclpy", "torch", "onnx"):
+        pytest.importorskip(library, reason="the fuzzer's readers need it")
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import fuzz
+
+    assert tuple(fuzz.TARGETS) == TARGETS
+    read, seeds = fuzz.TARGETS[target]()
+    for seed in seeds:
+        for end in (0, len(seed) // 3, len(seed) - 1, len(seed)):
+            read(seed[:end])
+
+
+def test_without_atheris_the_fuzzer_says_how_to_get_it(tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris"):
+        pytest.skip("atheris is installed")
+    command = [sys.executable, str(ROOT / "scripts/fuzz"), "label_set", "--crashes", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "pip install atheris" in run.stderr
