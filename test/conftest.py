@@ -75,6 +75,12 @@ def recording(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
+def odd_pairs() -> Path:
+    """Single pairs of cameras and data sets whose depth is stored in other ways."""
+    return not_ours("odd_pairs")
+
+
+@pytest.fixture(scope="session")
 def nyuv2_labels() -> Path:
     """Label maps of NYUv2, its class names and its split, as its authors publish them."""
     return not_ours("nyuv2_labels")

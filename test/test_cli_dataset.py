@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -176,3 +177,20 @@ def test_a_missing_split_does_not_end_the_check(tmp_path: Path, capsys: Capture)
     assert code == 1
     assert "test: 3 frames" in said
     assert "train: the split's list" in said
+
+
+def test_scores_are_given_for_each_camera(sunrgbd: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the model is a bundle")
+    pytest.importorskip("matplotlib", reason="evaluate draws what it found")
+    model = str(tmp_path / "model.safetensors")
+    size = ["--size", "small", "--input-size", "32x32", "--label-set", "sunrgbd_37"]
+    assert main(["untrained", model, *size]) == 0
+    reports = []
+    assert prepared(sunrgbd, tmp_path / "png") == 0
+    for data in (sunrgbd, tmp_path / "png"):  # the original, and what was made of it
+        words = ["evaluate", model, "--data", str(data), "--device", "cpu", "-o", str(tmp_path / "report")]
+        assert main(words) == 0
+        reports.append(json.loads((tmp_path / "report/report.json").read_text()))
+    assert set(reports[0]["by_camera"]) == {"kv2", "realsense"}
+    assert reports[0]["by_camera"] == reports[1]["by_camera"]
+    assert sum(one["pixels"] for one in reports[0]["by_camera"].values()) == np.sum(reports[0]["confusion_matrix"])

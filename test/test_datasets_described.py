@@ -13,8 +13,10 @@ from sunrgbd_files import PLACES, SIZES, SPLIT, write_sunrgbd
 pytest.importorskip("yaml", reason="descriptions are YAML")
 
 from asymformer_ros.datasets import open_data_set
+from asymformer_ros.datasets.files import rotated_back
 from asymformer_ros.datasets.labelled import labels_from
 from asymformer_ros.errors import ConfigurationError, FrameError
+from asymformer_ros.frames.images import read_depth
 from asymformer_ros.models.labels import label_set
 
 DESCRIPTION = """
@@ -153,3 +155,12 @@ def test_a_missing_file_of_sun_rgbd_is_named(sunrgbd: Path, file: str, says: str
     (sunrgbd / file).unlink()
     with pytest.raises(FrameError, match=says):
         open_data_set(sunrgbd, "test")[0]
+
+
+def test_depth_of_a_real_frame_of_sun_rgbd_is_that_of_a_room(odd_pairs: Path) -> None:
+    stored = read_depth(odd_pairs / "sunrgbd_rotated_bits/depth_bfx.png")
+    millimetres = rotated_back(stored)
+    assert np.median(stored) > 10000  # nonsense, as millimetres
+    assert 500 < np.median(millimetres) < 6000
+    neighbours = np.abs(np.diff(millimetres.astype(int), axis=1))
+    assert np.median(neighbours) < 20  # surfaces go on from pixel to pixel
