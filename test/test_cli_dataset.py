@@ -16,6 +16,9 @@ pytest.importorskip("tqdm", reason="shows a progress bar")
 
 from asymformer_ros.cli.main import main
 from asymformer_ros.datasets import open_data_set
+from asymformer_ros.datasets.check import SplitCheck
+from asymformer_ros.datasets.official import official_split
+from asymformer_ros.models.labels import label_set
 
 Capture = pytest.CaptureFixture[str]
 
@@ -159,6 +162,20 @@ def test_every_problem_is_named(tmp_path: Path, capsys: Capture) -> None:
         "9 problems",
     ):
         assert problem in said, problem
+
+
+def test_a_frame_in_the_other_one_of_nyuv2s_splits_is_named() -> None:
+    class Names:
+        label_set = label_set("nyuv2_40")
+        frame_names = tuple(f"{number:04d}" for number in range(1, 1450) if official_split(number) == "train")
+
+    names = Names()
+    assert list(SplitCheck(names).strangers("train")) == []  # type: ignore[arg-type]
+    names.frame_names = (*names.frame_names, "0001")
+    said = ["0001: is in the other one of NYUv2's official splits"]
+    assert list(SplitCheck(names).strangers("train")) == said  # type: ignore[arg-type]
+    names.frame_names = names.frame_names[-99:]  # too few to be sure that it is NYUv2
+    assert list(SplitCheck(names).strangers("train")) == []  # type: ignore[arg-type]
 
 
 def test_equal_lists_are_named(tmp_path: Path, capsys: Capture) -> None:

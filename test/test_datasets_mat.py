@@ -15,6 +15,7 @@ scipy_io = pytest.importorskip("scipy.io", reason="reading the .mat files beside
 
 from asymformer_ros.datasets import open_data_set
 from asymformer_ros.datasets.nyuv2_mat import CLASSES_FILE, MAT_FILE, SPLITS_FILE
+from asymformer_ros.datasets.official import are_of_nyuv2, official_split
 from asymformer_ros.errors import FrameError
 from asymformer_ros.models.labels import label_set
 
@@ -68,6 +69,9 @@ def test_the_real_split_and_classes_are_read(tmp_path: Path, nyuv2_labels: Path)
         (tmp_path / name).symlink_to(nyuv2_labels / name)
     train, test = open_data_set(tmp_path, "train"), open_data_set(tmp_path, "test")
     assert (len(train), len(test)) == (795, 654)
+    for split, data in (("train", train), ("test", test)):
+        assert are_of_nyuv2(list(data.frame_names))
+        assert {official_split(int(name)) for name in data.frame_names} == {split}
     assert [round(float(train[index].frame.depth[0, 0])) for index in (0, 794)] == [3, 1440]
     mapping = scipy_io.loadmat(nyuv2_labels / CLASSES_FILE)
     names = [str(name[0]).replace(" ", "_") for name in mapping["className"].ravel()]

@@ -42,7 +42,7 @@ def run_check(args: argparse.Namespace) -> int:
         for _ in bar(check.run(), split, total=len(check.data), unit="frame"):
             pass
         print("\n".join(check.summary(split)))
-        problems += [f"{split} {problem}" for problem in check.problems]
+        problems += [f"{split} {problem}" for problem in (*check.strangers(split), *check.problems)]
     problems += overlap(checks)
     for problem in problems[:_SHOWN]:
         print(problem)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.datasets.labelled import DataSet, LabelledFrame
+from asymformer_ros.datasets.official import are_of_nyuv2, official_split
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.frame import UNLABELLED
 
@@ -44,6 +45,13 @@ class SplitCheck:
             except FrameError as error:
                 self.problems.append(f"{name}: {error}")
             yield name
+
+    def strangers(self, split: str) -> Iterator[str]:
+        """A line for each frame that NYUv2's authors have in the other split."""
+        names = list(self.data.frame_names)
+        if self.data.label_set.name == "nyuv2_40" and are_of_nyuv2(names):
+            wrong = (name for name in names if official_split(int(name)) != split)
+            yield from (f"{name}: is in the other one of NYUv2's official splits" for name in wrong)
 
     def summary(self, split: str) -> Iterator[str]:
         """Lines about the split as a whole."""

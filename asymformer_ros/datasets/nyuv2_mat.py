@@ -46,8 +46,8 @@ class Nyuv2MatDataSet:
 
     @property
     def frame_names(self) -> Sequence[str]:
-        """See DataSet: the authors' numbers, from 1."""
-        return [str(index + 1) for index in self._indices]
+        """See DataSet: the authors' numbers, from 1, of four digits."""
+        return [f"{index + 1:04d}" for index in self._indices]
 
     @property
     def fingerprint(self) -> str:
