@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 pytest.importorskip("rclpy", reason="needs ROS")
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import BackendError
@@ -28,6 +28,7 @@ from asymformer_ros.node.filters import SimpleFilter
 from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
+from asymformer_ros.node.points import CloudWriter
 from asymformer_ros.node.serving import Serving
 
 pytestmark = pytest.mark.ros
@@ -250,14 +251,23 @@ Formats = st.sampled_from(
     ]
 ) | st.text(max_size=20)
 Compressed = st.builds(CompressedImage, header=Headers, format=Formats, data=payloads())
+Regions = st.builds(RegionOfInterest, x_offset=Unsigned, y_offset=Unsigned, height=Unsigned, width=Unsigned)
 Infos = st.none() | st.builds(
-    CameraInfo, height=Unsigned, width=Unsigned, binning_x=Unsigned, k=st.just([float("nan")] * 9)
+    CameraInfo,
+    height=st.just(6) | Unsigned,
+    width=st.just(8) | Unsigned,
+    binning_x=Unsigned,
+    binning_y=Unsigned,
+    roi=st.just(RegionOfInterest()) | Regions,
+    k=st.lists(st.floats(), min_size=9, max_size=9),
+    p=st.just([0.0] * 12) | st.lists(st.floats(), min_size=12, max_size=12),
 )
-AnyPairs = st.builds(Pair, rgb=Images | Compressed, depth=Images | Compressed, camera_info=Infos)
+AnyPairs = st.builds(Pair, rgb=Images | Compressed, depth=st.none() | Images | Compressed, camera_info=Infos)
+NearlyGood = st.builds(Pair, rgb=st.just(GOOD_RGB), depth=st.just(GOOD_DEPTH) | Images | Compressed, camera_info=Infos)
 
 
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-@given(AnyPairs | AnyPairs.map(lambda pair: Pair(GOOD_RGB, pair.depth, pair.camera_info)), st.floats(0, 1000))
+@given(AnyPairs | NearlyGood, st.floats(0, 1000))
 def test_any_pair_is_published_or_counted_and_the_next_one_is_served(pair: Pair, max_age: float) -> None:
     bench = Bench()
     bench.settings.max_age = max_age
@@ -265,6 +275,10 @@ def test_any_pair_is_published_or_counted_and_the_next_one_is_served(pair: Pair,
     counts = bench.counts()
     assert sum(counts.values()) == 1
     assert "Traceback" not in "".join(bench.log.told)
+    for result, _ in bench.cameras[0].outputs.published:
+        if result.intrinsics is not None:
+            cloud = CloudWriter().message(result.header, result.segmentation, result.intrinsics)
+            assert len(cloud.data) == cloud.height * cloud.row_step
     bench.settings.max_age = 0.0
     bench.handle(Pair(GOOD_RGB, GOOD_DEPTH, None))
     assert bench.counts().get("published", 0) == counts.get("published", 0) + 1
