@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ from small_data_set import NYUV2, SIZE, images_of, write_small_set
 from asymformer_ros.datasets import open_data_set
 from asymformer_ros.datasets.png import PngWriter
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
+from asymformer_ros.frames.images import write_png
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.models.labels import LabelSet, label_set
@@ -88,3 +91,30 @@ def test_what_is_no_frame_of_the_data_set_is_refused(
     with pytest.raises(FrameError, match=says), PngWriter(tmp_path, CAMERA, NYUV2) as writer:
         writer.add("frame", RawRgbd(*images), pose, "test")
     assert not (tmp_path / "images").exists()
+
+
+def _palette_png(labels: np.ndarray, palette: np.ndarray) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = labels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in labels)
+    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"PLTE", palette.tobytes()) + chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+def test_of_label_images_with_a_palette_the_indices_count(tmp_path: Path) -> None:
+    folder, rng = write_small_set(tmp_path / "set"), np.random.default_rng(2)
+    palette = rng.permutation(256 * 3).astype(np.uint8).reshape(256, 3)
+    palette[41:] = palette[0]  # what stands behind the classes repeats
+    stored = rng.integers(0, 41, SIZE, dtype=np.uint8)
+    (folder / "labels/0001.png").write_bytes(_palette_png(stored, palette))
+    np.testing.assert_array_equal(open_data_set(folder, "test")[0].labels, stored - np.uint8(1))
+
+
+def test_label_images_in_colour_are_refused(tmp_path: Path) -> None:
+    folder = write_small_set(tmp_path / "set")
+    write_png(folder / "labels/0001.png", np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(FrameError, match="expected grey, the class of each pixel"):
+        open_data_set(folder, "test")[0]
