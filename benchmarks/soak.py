@@ -45,6 +45,7 @@ from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.fastdds import large_message_environment
 
 _SAMPLE_EVERY, _TROUBLE_EVERY = 10.0, 12.0  # seconds
+_REPORT_EVERY = 30  # samples
 _HERE = Path(__file__).parent
 
 
@@ -182,7 +183,7 @@ def run(arguments: argparse.Namespace, work: Path) -> Soak:
         start = time.monotonic()
         camera = Camera(arguments.rate, start, arguments.seed, work / "camera.log")
         try:
-            _watch(soak, surroundings, node, camera, start)
+            _watch(soak, surroundings, node, camera, start, arguments.output)
         finally:
             camera.close()
     rclpy.try_shutdown()
@@ -200,7 +201,8 @@ def _never_reads() -> tuple[str, str]:
     return "-c", code
 
 
-def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, start: float) -> None:
+def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, start: float, output: Path) -> None:
+    """Look at the node until the end; what is known is written now and then."""
     process = psutil.Process(node.pid)
     soak.start_ns = int(start * 1e9)
     next_sample = next_trouble = start
@@ -208,11 +210,14 @@ def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, st
     end = start + soak.minutes * 60
     while (now := time.monotonic()) < end and node.poll() is None:
         if camera.process.poll() is not None:
-            raise SystemExit(f"the soak's own camera has ended:\n{camera.output.read_text()}")
+            soak.troubles[f"the soak's own camera ended with {camera.process.returncode}"] += 1
+            camera.restart()
         rclpy.spin_once(surroundings, timeout_sec=0.5)
         if now >= next_sample:
             next_sample += _SAMPLE_EVERY
             soak.sample(now - start, is_calm(start), process)
+            if len(soak.samples) % _REPORT_EVERY == 0:
+                write_report(soak, output)
         if is_calm(start):
             surroundings.settle()
         elif now >= next_trouble:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
+import resource
 import sys
 import time
 from itertools import count
@@ -30,6 +31,10 @@ from asymformer_ros.node.conversions import image_message
 
 TURN = 60.0
 """Seconds of calm, then of faults, and so on."""
+
+LARGE_FIRST = 20.0
+"""Seconds at the beginning with large images alone: DDS keeps each of its buffers as large as the largest message that
+it has held, so memory grows until every one has held such an image."""
 
 WIDTH, HEIGHT = 320, 240
 _TYPES = {"rgb": Image, "depth": Image, "info": CameraInfo}
@@ -69,7 +74,9 @@ class SoakCamera(Node):
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         faults: list[str] = []
         calm = is_calm(self._start)
-        if not calm and self._rng.random() < 0.5:
+        if time.monotonic() - self._start < LARGE_FIRST:
+            sent, faults = FAULTS["huge"](sent, self._rng), ["huge"]
+        elif not calm and self._rng.random() < 0.5:
             sent, faults = self._spoilt(sent)
         record = {"stamp": stamp, "at": time.monotonic_ns(), "calm": calm, "faults": faults}
         self._told.publish(String(data=json.dumps(record)))
@@ -106,6 +113,7 @@ def _golden_frames() -> list[tuple[Any, Any]]:
 
 def main() -> None:
     """soak_camera.py SEED RATE START; ended by a signal."""
+    resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))  # a fault that asks for more is left out
     seed, rate, start = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
     rclpy.init()
     with contextlib.suppress(KeyboardInterrupt):

@@ -101,6 +101,8 @@ def other_encoding(sent: list[Sent], rng: np.random.Generator) -> list[Sent]:
 def odd_depth(sent: list[Sent], rng: np.random.Generator) -> list[Sent]:
     """Float depth with NaN, infinity, values below zero, and beyond all measure; or nothing but that."""
     message = sent[1].message
+    if message.height * message.width * 2 != len(message.data):
+        raise ValueError("it has another fault already")
     metres = np.full((message.height, message.width), 2.0, np.float32)
     holes = rng.random(metres.shape) < rng.choice([0.1, 0.9, 1.0])
     metres[holes] = rng.choice(np.array([np.nan, np.inf, -np.inf, -1, 0, 3e38], np.float32), int(holes.sum()))

@@ -23,7 +23,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from node_session import MILLIMETRES, RAMP, Session
 from ros_harness import Peer, header, wait_until
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, PointCloud2, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 from soak_faults import FAULTS, Sent
 from std_msgs.msg import String
 from test_onnxruntime import foreign_file
@@ -70,6 +70,14 @@ def test_a_fault_of_the_camera_costs_its_own_frames_at_most(name: str, session: 
             topics[one.topic].publish(one.message)
         time.sleep(0.05)
     session.node.require_alive()
+
+
+def test_an_encoding_of_a_megabyte_is_told_in_a_short_line(session: Session) -> None:
+    stamp = session.peer.node.get_clock().now().nanoseconds
+    session.rgb.publish(Image(header=header(stamp), encoding="y" * 10**6, height=1, width=1, step=1, data=[0]))
+    session.depth.publish(image_message(MILLIMETRES, "16UC1", header(stamp)))
+    session.node.wait_for("colour image has encoding 'yyyy")
+    assert max(map(len, session.node.output.splitlines())) < 2000
 
 
 def test_two_hundred_topics_of_noise_disturb_nobody(session: Session) -> None:

@@ -59,6 +59,10 @@ def test_every_parameter_is_described_and_read_only_unless_dynamic(context: rclp
         ("slop", "soon", "parameter slop"),
         ("overlay_alpha", "7.0", "parameter overlay_alpha"),
         ("cameras", "[front, front]", "one name or several different ones"),
+        ("cameras", "['front camera']", "letters, digits and _"),
+        ("cameras", "[2nd]", "letters, digits and _, no digit first"),
+        ("max_age", ".nan", "parameter max_age is nan: expected a value from 0.0 to 3600.0"),
+        ("slop", ".inf", "parameter slop is inf: expected"),
         ("max_age", "2", "parameter max_age.*with a decimal point"),
     ],
 )

@@ -138,6 +138,13 @@ def test_a_bag_that_loops_goes_on_pairing(policy: str) -> None:
     assert recorder.pairs == [(5000, 5000), (5033, 5033), (1000, 1000), (1033, 1033)] * 2
 
 
+def test_a_stamp_a_few_frames_back_clears_nothing_that_waits(policy: str) -> None:
+    recorder = Recorder(0.02, policy)
+    recorder.rgb(1000, 1033, 1066, 966)
+    recorder.depth(1000, 1033, 1066)
+    assert recorder.pairs == [(1000, 1000), (1033, 1033), (1066, 1066)]
+
+
 def test_what_waited_before_a_reset_is_never_paired(policy: str) -> None:
     recorder = Recorder(0.02, policy)
     recorder.rgb(1000)
