@@ -39,6 +39,7 @@ class Session:
         self.received: dict[str, list[Any]] = {}
         self.prefix = prefix
         self.calibrated = True
+        self.sent: list[int] = []
 
     def listen(self, *names: str) -> Session:
         for name in names or OUTPUTS:
@@ -59,6 +60,7 @@ class Session:
     def send(self, rgb: np.ndarray = RAMP, encoding: str = "rgb8", stamp_ns: int | None = None) -> int:
         """Publish one pair, and its calibration where it is `calibrated`; returns its stamp."""
         stamp_ns = self.peer.node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
+        self.sent.append(stamp_ns)
         sent = header(stamp_ns)
         if self.calibrated:
             self.info.publish(CameraInfo(header=sent, height=rgb.shape[0], width=rgb.shape[1], k=[5.0] * 9))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS")
-pytest.importorskip("torch", reason="the torch backend serves in these tests")
+pytest.importorskip("onnxruntime", reason="the onnxruntime backend serves in these tests")
 import yaml
 from node_session import MILLIMETRES, RAMP, Session
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -27,6 +27,7 @@ except ImportError:  # it comes with a ROS installation only
 
 pytestmark = pytest.mark.ros
 
+SERVED = ("-p", "backend:=onnxruntime")  # with the model demo: the quickest to start
 CONFIG = Path(__file__).parents[1] / "config"
 LATCHED = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
 NUMPY_TYPES = {PointField.FLOAT32: "f4", PointField.UINT32: "u4"}
@@ -36,7 +37,7 @@ NUMPY_TYPES = {PointField.FLOAT32: "f4", PointField.UINT32: "u4"}
 def session(start_peer: Any, start_node: Any) -> Session:
     """One node with default parameters, shared by the tests that leave it as it was."""
     peer, domain = start_peer()
-    return Session(peer, start_node(domain)).listen().connected()
+    return Session(peer, start_node(domain, *SERVED, model="demo")).listen().connected()
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,9 @@ def test_what_is_latched_comes_before_the_first_frame(start_peer: Any, start_nod
     received = {"legend": peer.listen(Image, "/segmentation/legend", LATCHED)}
     if LabelInfo is not None:
         received["label_info"] = peer.listen(LabelInfo, "/segmentation/label_info", LATCHED)
-    session = Session(peer, start_node(domain, "-p", f"label_groups:={CONFIG}/nav2_label_groups.yaml"))
+    session = Session(
+        peer, start_node(domain, *SERVED, "-p", f"label_groups:={CONFIG}/nav2_label_groups.yaml", model="demo")
+    )
     session.connected()
     wait_until(lambda: all(received.values()), "the legend and the names, though no frame was sent")
     if LabelInfo is not None:
@@ -113,7 +116,7 @@ def test_what_is_latched_comes_before_the_first_frame(start_peer: Any, start_nod
 
 def test_points_wait_for_camera_info_said_once_while_all_else_goes_on(start_peer: Any, start_node: Any) -> None:
     peer, domain = start_peer()
-    session = Session(peer, start_node(domain)).listen("labels", "points").connected()
+    session = Session(peer, start_node(domain, *SERVED, model="demo")).listen("labels", "points").connected()
     session.calibrated = False
     told = "segmentation/points is not published: no camera info has come"
 
