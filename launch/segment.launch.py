@@ -1,8 +1,5 @@
 """Start semantic segmentation on a camera: `ros2 launch asymformer_ros segment.launch.py --show-args`."""
 
-import difflib
-import os
-import re
 import sys
 from pathlib import Path
 
@@ -14,18 +11,14 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from asymformer_ros.node.fastdds import large_message_environment
+from asymformer_ros.node.launch_choices import OWN_CAMERAS, Choices, check_names, dds_environment
 
 SHARE = Path(__file__).parent.parent
 CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text())
 PARAMETERS = str(SHARE / "config" / "segment.yaml")
-DEFAULT_TOPICS = CAMERAS["sim"]
-OWN_CAMERAS = ("sim", "folder")
 TRUE_OR_FALSE = ["true", "false"]
 LOG_LEVELS = ["", "debug", "info", "warn", "error", "fatal"]
 RESPAWN_DELAY = 2.0  # seconds, as Nav2 has it
-CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
-TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd")
 KEEP = "Empty keeps what params_file says."
 
 # name, default, description, choices
@@ -104,19 +97,17 @@ def generate_launch_description():
 
 def start(context: LaunchContext):
     """The actions for the values given."""
-    if is_top():
-        check_names(context.launch_configurations)
-    values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
-    camera = choose_camera(values)
-    check_values(values, camera)
-    if camera == "sim" and not values["model"] and values["params_file"] == PARAMETERS:
+    names = [name for name, *_ in ARGUMENTS]
+    near = check_names(context.launch_configurations, names, all_are_ours=is_top())
+    values = {name: LaunchConfiguration(name).perform(context) for name in names}
+    choices = Choices(values, CAMERAS)
+    if choices.camera == "sim" and not values["model"] and values["params_file"] == PARAMETERS:
         values["model"] = "demo"
-    topics = choose_topics(values, camera)
-    names = camera_names(values["cameras"])
-    actions = [LogInfo(msg=announcement(camera, topics)), segmentation_node(values, topics, names)]
-    if camera in OWN_CAMERAS:
-        actions += [camera_node(values, camera, name) for name in names]
-    return actions + (rviz(values, topics, names[0]) if values["rviz"] == "true" else [])
+    actions = [LogInfo(msg=text) for text in (*near, choices.announcement)]
+    actions.append(segmentation_node(values, choices))
+    if choices.camera in OWN_CAMERAS:
+        actions += [camera_node(values, choices.camera, name) for name in choices.names]
+    return actions + (rviz(values, choices) if values["rviz"] == "true" else [])
 
 
 def is_top():
@@ -124,92 +115,12 @@ def is_top():
     return any(Path(argument).name == Path(__file__).name for argument in sys.argv)
 
 
-def check_names(given):
-    """Refuse arguments that nobody declares: `ros2 launch` takes them without a word."""
-    known = [name for name, *_ in ARGUMENTS]
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}:=?" if near else "see --show-args"
-            raise RuntimeError(f"{name}:= is no argument of segment.launch.py: {hint}")
-
-
-def choose_camera(values):
-    if values["camera"] != "auto":
-        camera = values["camera"]
-    else:
-        camera = "none" if values["rgb_topic"] or values["depth_topic"] else "sim"
-    if camera in OWN_CAMERAS and (values["rgb_topic"] or values["depth_topic"]):
-        raise RuntimeError(f"camera:={camera} publishes its own topics: leave out rgb_topic and depth_topic")
-    return camera
-
-
-def camera_names(text):
-    """[""] stands for one camera without a name before its topics."""
-    names = yaml.safe_load(text) if text else [""]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise RuntimeError(f"cameras:={text} is no list of names: write it as cameras:='[front, rear]'")
-    if text and not all(CAMERA_NAME.fullmatch(name) for name in names):
-        raise RuntimeError(f"cameras:={text} has a name that no topic can have: letters, digits and _, no digit first")
-    return names
-
-
-def check_values(values, camera):
-    if camera == "folder" and not values["folder"]:
-        raise RuntimeError("camera:=folder needs folder:=PATH, a folder with frame-NNNNNN.color.jpg and .depth.png")
-    if values["folder"] and camera != "folder":
-        raise RuntimeError("folder:= is for camera:=folder")
-    if camera == "folder" and not Path(values["folder"]).expanduser().is_dir():
-        raise RuntimeError(f"folder:={values['folder']} is not a folder")
-    if values["seed"] and camera != "sim":
-        raise RuntimeError("seed:= is for camera:=sim")
-    if values["seed"] and not values["seed"].isdecimal():
-        raise RuntimeError(f"seed:={values['seed']} is no whole number of at least 0")
-    check_topics(values)
-    if not Path(values["params_file"]).is_file():
-        raise RuntimeError(f"params_file:={values['params_file']} is not a file")
-
-
-def check_topics(values):
-    for name in ("rgb_topic", "depth_topic"):
-        base, _, transport = values[name].rpartition("/")
-        if transport in TRANSPORTS:
-            argument = "image_transport" if name == "rgb_topic" else "depth_image_transport"
-            raise RuntimeError(
-                f"{name}:={values[name]} ends in a transport: write {name}:={base} {argument}:={transport}"
-            )
-
-
-def choose_topics(values, camera):
-    """Topics of the colour image, the depth image and the colour camera's info."""
-    preset = CAMERAS.get(camera, DEFAULT_TOPICS)
-    rgb = values["rgb_topic"] or preset["rgb"]
-    beside_rgb = rgb.rpartition("/")[0] + "/camera_info" if values["rgb_topic"] else preset["camera_info"]
-    return {
-        "rgb": rgb,
-        "depth": values["depth_topic"] or preset["depth"],
-        "camera_info": values["camera_info_topic"] or beside_rgb.lstrip("/" if "/" not in rgb else ""),
-    }
-
-
-def dds_environment(profile):
-    """The variables that give a node the Fast DDS profile."""
-    if profile == "none":
-        return {}
-    if profile == "package":
-        return large_message_environment(os.environ)
-    if Path(profile).is_file():
-        return {"FASTDDS_DEFAULT_PROFILES_FILE": profile, "FASTRTPS_DEFAULT_PROFILES_FILE": profile}
-    raise RuntimeError(f"fastdds_profile:={profile} is neither package, none nor a file")
-
-
-def announcement(camera, topics):
-    text = f"camera:={camera} expects colour on {topics['rgb']} and depth on {topics['depth']}"
-    return f"{text}: {CAMERAS[camera]['enable']}" if camera in CAMERAS else text
-
-
 def text_parameter(value):
     return ParameterValue(value, value_type=str)
+
+
+def sim_time(values):
+    return {"use_sim_time": values["use_sim_time"] == "true"} if values["use_sim_time"] else {}
 
 
 def own_node(values, executable, **more):
@@ -231,10 +142,6 @@ def own_node(values, executable, **more):
     )
 
 
-def sim_time(values):
-    return {"use_sim_time": values["use_sim_time"] == "true"} if values["use_sim_time"] else {}
-
-
 def camera_node(values, camera, name):
     seed = {"seed": int(values["seed"])} if values["seed"] else {}
     parameters = {"source": camera, "folder": text_parameter(values["folder"]), **seed, **sim_time(values)}
@@ -242,11 +149,11 @@ def camera_node(values, camera, name):
     return own_node(values, "camera_node", namespace=namespace, parameters=[parameters])
 
 
-def segmentation_node(values, topics, names):
+def segmentation_node(values, choices):
     given = ("model", "backend", "image_transport", "depth_image_transport")
     explicit = {name: text_parameter(values[name]) for name in given if values[name]}
     if values["cameras"]:
-        explicit["cameras"] = names
+        explicit["cameras"] = choices.names
     if values["autostart"]:
         explicit["autostart"] = values["autostart"] == "true"
     return own_node(
@@ -254,41 +161,16 @@ def segmentation_node(values, topics, names):
         "segmentation_node",
         namespace=values["namespace"],
         parameters=[values["params_file"], {**explicit, **sim_time(values)}],
-        remappings=[pair for name in names for pair in remappings(topics, name, len(names))],
+        remappings=choices.remappings(),
     )
 
 
-def remappings(topics, name, cameras):
-    """From the node's own names to a camera's, for each transport."""
-    shared = [topic for kind, topic in topics.items() if topic != DEFAULT_TOPICS[kind] and "{camera}" not in topic]
-    if cameras > 1 and shared:
-        raise RuntimeError(
-            f"{cameras} cameras cannot share {' and '.join(shared)}: write {{camera}} in rgb_topic, depth_topic and "
-            "camera_info_topic, where their names differ"
-        )
-    pairs = [
-        ("rgb/image", topics["rgb"]),
-        ("rgb/image/compressed", topics["rgb"] + "/compressed"),
-        ("depth/image", topics["depth"]),
-        ("depth/image/compressedDepth", topics["depth"] + "/compressedDepth"),
-        ("depth/image/compressed", topics["depth"] + "/compressed"),
-        ("rgb/camera_info", topics["camera_info"]),
-    ]
-    before = f"{name}/" if name else ""
-    return [(before + own, camera.replace("{camera}", name)) for own, camera in pairs if own != camera]
-
-
-def rviz(values, topics, name):
+def rviz(values, choices):
     """RViz on the first camera."""
     try:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
         return [LogInfo(msg="rviz:=true is left out: the package rviz2 is not installed")]
-    prefix = "".join(f"/{part}" for part in (values["namespace"].strip("/"), name) if part)
-    rgb = topics["rgb"].replace("{camera}", name)
-    rgb = rgb if rgb.startswith("/") else f"{prefix}/{rgb}"
-    outputs = [f"/segmentation/{name}" for name in ("overlay", "color", "legend", "points")]
-    moved = [("/rgb/image", rgb), *((name, prefix + name) for name in outputs)]
     return [
         Node(
             package="rviz2",
@@ -296,7 +178,7 @@ def rviz(values, topics, name):
             name="rviz2",
             arguments=["-d", str(SHARE / "rviz" / "segment.rviz")],
             parameters=[sim_time(values)],
-            remappings=[(own, new) for own, new in moved if own != new],
+            remappings=choices.rviz_remappings(values["namespace"]),
             output="screen",
         )
     ]
