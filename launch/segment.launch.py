@@ -19,6 +19,7 @@ PARAMETERS = str(SHARE / "config" / "segment.yaml")
 TRUE_OR_FALSE = ["true", "false"]
 LOG_LEVELS = ["", "debug", "info", "warn", "error", "fatal"]
 RESPAWN_DELAY = 2.0  # seconds, as Nav2 has it
+SIGTERM_TIMEOUT = "15"  # seconds after Ctrl-C: a node waits up to 10 s for a model that is being loaded
 KEEP = "Empty keeps what params_file says."
 
 # name, default, description, choices
@@ -136,6 +137,7 @@ def own_node(values, executable, **more):
         additional_env=dds_environment(values["fastdds_profile"]),
         ros_arguments=["--log-level", values["log_level"]] if values["log_level"] else [],
         respawn=respawn,
+        sigterm_timeout=SIGTERM_TIMEOUT,
         respawn_delay=RESPAWN_DELAY,
         on_exit=Shutdown(reason=f"{executable} ended") if ends_all else None,
         **more,

@@ -124,6 +124,7 @@ def general(has_gpu: bool) -> list[Library]:
 
 
 _LABEL_INFO = "without its LabelInfo (2022-11 and newer) segmentation/label_info is not published"
+_UPDATER = "from diagnostic_updater import Updater; print('sends /diagnostics')"
 _FILTERS = "import message_filters; print('feeds the pairing')"
 
 RCLPY = Library("rclpy", _RCLPY, "without it there is no node: files can be segmented, models trained and evaluated")
@@ -138,6 +139,7 @@ def of_ros(wheels: bool) -> list[Library]:
         Library("asymformer_ros.msg", _TYPES.format("asymformer_ros.msg", "SegmentationSummary"), missing="error"),
         Library("vision_msgs", _TYPES.format("vision_msgs.msg", "LabelInfo"), _LABEL_INFO, "", not_in_pip, "warning"),
         Library("message_filters", _FILTERS, "the package's own stand-in feeds the pairing", missing="ok"),
+        Library("diagnostic_updater", _UPDATER, "the package's own stand-in sends the same messages", missing="ok"),
         Library("cv_bridge", _CV_BRIDGE, "only for bayer of 16 bit and YUV colour images", "", "ok", "warning"),
         Library("launch_ros", "import launch_ros; print('there')", "only for `ros2 launch`", missing=not_in_pip),
     ]
