@@ -36,7 +36,7 @@ HOMES = {
     "embreex": {"simulation"},
     "trimesh": {"simulation"},
     "h5py": {"datasets"},
-    "yaml": {"datasets", "models"},
+    "yaml": {"datasets", "models", "node"},
     "scipy": {"datasets"},
     "matplotlib": {"evaluation"},
     "gdown": {"models"},

@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.node.fastdds import large_message_environment
+from asymformer_ros.optional import importing
+
+with importing("yaml", "the launch file"):
+    import yaml
 
 OWN_CAMERAS = ("sim", "folder")
 _CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
