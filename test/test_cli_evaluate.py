@@ -80,6 +80,17 @@ def test_the_report_says_what_was_done(bundle: Path, data: Path, tmp_path: Path)
     assert report["command"].startswith("asymformer evaluate ")  # type: ignore[attr-defined]
 
 
+def test_comparing_needs_no_library(tmp_path: Path) -> None:
+    scores = dict.fromkeys(("mean_iou", "mean_iou_present", "mean_accuracy", "pixel_accuracy"), 0.5)
+    (tmp_path / "a.json").write_text(json.dumps({**scores, "class_iou": {"wall": 0.5}}))
+    words = ["evaluate", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]
+    code = "for name in ('matplotlib', 'tqdm', 'torch', 'rclpy', 'onnx'): sys.modules[name] = None\n"
+    code += f"from asymformer_ros.cli.main import main\nsys.exit(main({words!r}))"
+    answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "pixel accuracy" in answer.stdout
+
+
 @pytest.mark.parametrize("kind", ["bundle", "onnx"])
 def test_the_model_is_opened_and_hashed_once(
     kind: str, data: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ from asymformer_ros.cli.options import add_frames, add_model, image_size, open_f
 from asymformer_ros.datasets import DataSet
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.compare import compare
+from asymformer_ros.evaluation.confusion import percent
 from asymformer_ros.evaluation.depth_loss import AS_IT_IS, Condition, dropout, holes_of
 from asymformer_ros.evaluation.evaluate import Evaluation, require_same_classes
 from asymformer_ros.evaluation.progress import Progress
@@ -159,8 +160,6 @@ def _command(args: argparse.Namespace) -> str:
 
 
 def _table(report: EvaluationReport) -> Iterator[str]:
-    from asymformer_ros.evaluation.report import percent
-
     content = report.to_json()
     rows = [*content["class_iou"].items(), ("mean IoU", content["mean_iou"])]
     rows += [("mean IoU of classes in the data", content["mean_iou_present"])]

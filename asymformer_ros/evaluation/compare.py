@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.evaluation.report import percent
+from asymformer_ros.evaluation.confusion import percent
 
 _SCORES = ("mean_iou", "mean_iou_present", "mean_accuracy", "pixel_accuracy")
 _FACTS = ("model", "backend", "data", "split", "frames", "settings", "package_version")

@@ -76,3 +76,8 @@ class ConfusionMatrix:
             pixel_accuracy=float(right.sum() / true.sum()),
             class_iou=tuple(float(share) if there else None for share, there in zip(iou, counted, strict=True)),
         )
+
+
+def percent(share: float | None) -> str:
+    """Of 0..1, with two digits; a dash where there is none."""
+    return "-" if share is None else f"{share * 100:.2f}"

@@ -11,7 +11,7 @@ from typing import Any
 from asymformer_ros import __version__
 from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.evaluation.calibration import Reliability
-from asymformer_ros.evaluation.confusion import ConfusionMatrix
+from asymformer_ros.evaluation.confusion import ConfusionMatrix, percent
 from asymformer_ros.evaluation.evaluate import Evaluation
 from asymformer_ros.evaluation.picture import confusion_picture, reliability_picture
 from asymformer_ros.models.labels import LabelSet
@@ -115,11 +115,6 @@ def markdown(report: Mapping[str, Any]) -> Iterator[str]:
     yield "![confusion matrix](confusion_matrix.png)"
     yield ""
     yield f"Repeated by `{report['command']}`"
-
-
-def percent(share: float | None) -> str:
-    """Of 0..1, with two digits; a dash where there is none."""
-    return "-" if share is None else f"{share * 100:.2f}"
 
 
 def _table(title: str, groups: Mapping[str, Any], first: str) -> Iterator[str]:
