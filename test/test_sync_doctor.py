@@ -63,14 +63,16 @@ def seen(colour: Stream = COLOUR, depth: Stream = DEPTH, **changes: Any) -> Obse
 
 @st.composite
 def sound_streams(draw: st.DrawFn) -> Observation:
-    """5 to 60 Hz, stamps that jitter by a tenth of the period, arrivals by a third, depth up to 100 ms later."""
+    """5 to 60 Hz, stamps that jitter by a tenth of the period, arrivals by a third or in bursts, depth 0.1 s later."""
     rate, seconds, late = draw(st.floats(5, 60)), draw(st.floats(0, 5)), draw(st.floats(0, 0.1))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    burst = draw(st.floats(1e-6, 0.2))  # seconds: what a busy node takes at once
     count = min(200, round(seconds * rate))
     taken = NOW - late - 0.4 / rate - np.arange(count)[::-1] / rate + rng.uniform(-0.1, 0.1, count) / rate
 
     def make(name: str, delay: float, offset: float) -> Stream:
         arrivals = np.maximum.accumulate(taken + delay + rng.uniform(0, 0.3, count) / rate)
+        arrivals = np.minimum(np.ceil(arrivals / burst) * burst, NOW)
         stamps = CLOCK + np.rint((taken - NOW + rng.uniform(-offset, offset, count)) * 1e9).astype(int)
         first = float(arrivals[0]) if count else 0.0
         return stream(name, arrivals=tuple(arrivals.tolist()), stamps=tuple(stamps.tolist()), first=first)

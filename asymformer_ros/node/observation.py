@@ -60,6 +60,12 @@ class Stream:
         recent = [time for time in self.arrivals if time >= self.arrivals[-1] - span]
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
 
+    def stamped_rate(self) -> float:
+        """One over the median distance of the newest stamps, Hz, whatever comes in bursts; 0 for too few stamps."""
+        gaps = np.diff(self.stamps[-30:])
+        period = float(np.median(gaps)) if len(gaps) >= 3 else 0.0
+        return 1e9 / period if period > 0 else 0.0
+
     def arrived(self, since: float) -> int:
         """How many came after that time."""
         return sum(time > since for time in self.arrivals)

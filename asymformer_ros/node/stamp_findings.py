@@ -74,7 +74,8 @@ def _of_loss(stream: Stream) -> Iterator[Finding]:
         f"lost-{stream.name}",
         f"about {lost:.0%} of the {stream.name} images do not arrive: {stream.rate():.1f} Hz of at least "
         f"{1 / period:.1f} Hz{size}",
-        "large best-effort images get lost in Fast DDS: docs/dds.md has the profile for the driver's process",
+        "large best-effort images get lost in Fast DDS (docs/dds.md has the profile for the driver's process), or the "
+        "driver leaves them out",
     )
 
 

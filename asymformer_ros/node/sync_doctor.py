@@ -58,9 +58,9 @@ def _findings(seen: Observation) -> Iterator[Finding]:
 def _of_pairing(seen: Observation, losses: bool) -> Iterator[Finding]:
     if not all(stream.flows(seen.now) for stream in seen.streams):
         return
-    rates = {stream.name: stream.rate() for stream in seen.streams}
+    rates = {stream.name: stream.stamped_rate() for stream in seen.streams}
     slower, faster = sorted(seen.streams, key=lambda stream: rates[stream.name])
-    if min(map(len, (slower.stamps, faster.stamps))) < ENOUGH or not rates[slower.name]:
+    if not rates[slower.name]:
         return
     if not losses and rates[faster.name] > _RATES_APART * rates[slower.name]:
         yield Finding(
