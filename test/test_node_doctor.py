@@ -225,6 +225,8 @@ def started(start_peer: Any, start_node: Any) -> Iterator[tuple[Cameras, RosProc
         *("-r", "same_topic/depth/image:=/same_topic/rgb/image"),
     )
     node.wait_for("segmenting /latched")
+    topics = [topic for pair in cameras.topics.values() for topic in pair]
+    wait_until(lambda: all(topic.get_subscription_count() for topic in topics), "subscriptions")
     yield cameras, node, Statuses(peer)
     other.close()
 

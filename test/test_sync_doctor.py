@@ -359,3 +359,16 @@ def test_what_comes_and_goes_is_told_once_a_minute() -> None:
     for second in range(120):
         attention.update([Finding("warning", "offset", "")] if second % 10 < 5 else [], second)
     assert lines == [("offset", True), ("offset", False)] * 2
+
+
+def test_what_a_node_that_was_held_up_sees_is_not_told() -> None:
+    lines: list[tuple[str, bool]] = []
+    attention = told(lines)
+    stopped = [Finding("warning", "stopped-depth", "")]
+    for now, findings in ((10, []), (10.5, []), (13, stopped), (13.01, stopped), (13.5, []), (16, stopped), (16.5, [])):
+        attention.update(findings, now)
+    assert lines == []
+    for now in (19, 22, 25):  # always late: then it has to do
+        attention.update(stopped, now)
+        attention.update(stopped, now + 1)
+    assert lines == [("stopped-depth", True)]

@@ -17,6 +17,7 @@ from asymformer_ros.node.observation import Observation, Stream
 from asymformer_ros.node.stamp_findings import BEHIND, ENOUGH, duration
 
 _RATES_APART = 1.5
+_EVERY = 0.5  # seconds between two examinations
 _TIME_TO_SUBSCRIBE = 5.0  # seconds
 _FEW = 0.5  # share of the slower stream's messages that should have made pairs
 
@@ -139,13 +140,14 @@ class Attention:
     """Tells each cause once when it has been found twice in a row, and once more when it is gone for good.
 
     tell(finding, begins): called with what is to be logged. A cause that comes and goes is told again after
-    `quiet` seconds at the earliest.
+    `quiet` seconds at the earliest. Examinations come every half second; one that is too soon or too late is left out.
     """
 
     def __init__(self, tell: Callable[[Finding, bool], None], confirm: int = 2, forget: int = 3, quiet: float = 60.0):
         self._tell, self._confirm, self._forget, self._quiet = tell, confirm, forget, quiet
         self._known: dict[str, _Known] = {}
         self._last_told: dict[str, float] = {}
+        self._examined, self._held_up = 0.0, False
 
     @property
     def confirmed(self) -> list[Finding]:
@@ -154,6 +156,8 @@ class Attention:
 
     def update(self, findings: Sequence[Finding], now: float) -> None:
         """Take the findings of the newest examination, made at `now` (seconds)."""
+        if not self._in_time(now):
+            return
         found = {finding.cause: finding for finding in findings}
         for cause, finding in found.items():
             known = self._known.setdefault(cause, _Known(finding))
@@ -163,6 +167,12 @@ class Attention:
                 self._tell(finding, True)
         for cause in [cause for cause in self._known if cause not in found]:
             self._miss(cause)
+
+    def _in_time(self, now: float) -> bool:
+        """Whether this examination comes as it should: after a node was held up, messages wait that it has not seen."""
+        since, self._examined = now - self._examined if self._examined else _EVERY, now
+        self._held_up = since > 2 * _EVERY and not self._held_up
+        return since > _EVERY / 2 and not self._held_up
 
     def _miss(self, cause: str) -> None:
         known = self._known[cause]
