@@ -49,17 +49,7 @@ class ConfusionMatrix:
         truth: uint8, class 0..N-1, or 255 where there is none. predicted: uint8, the same shape; what is no class, such
         as 255, is wrong. Raises FrameError for another shape, type or true class, and counts nothing then.
         """
-        if truth.shape != predicted.shape or truth.dtype != np.uint8 or predicted.dtype != np.uint8:
-            raise FrameError(
-                f"truth is {truth.shape} {truth.dtype} and prediction {predicted.shape} {predicted.dtype}: "
-                "expected uint8 of one shape"
-            )
-        classes, columns = self.counts.shape
-        cells = truth.astype(np.intp) * columns + np.minimum(predicted, np.uint8(classes))
-        counts = np.bincount(cells.ravel(), minlength=256 * columns).reshape(256, columns)
-        if counts[classes:UNLABELLED].any():
-            raise FrameError(f"truth has a class above {classes - 1}: expected 0 to {classes - 1}, or {UNLABELLED}")
-        self.counts += counts[:classes]
+        self.counts += count_pixels(truth, predicted, len(self.counts))[0]
 
     def scores(self) -> Scores:
         """The scores of all that was added. Raises FrameError where no pixel had a true class."""
@@ -76,6 +66,32 @@ class ConfusionMatrix:
             pixel_accuracy=float(right.sum() / true.sum()),
             class_iou=tuple(float(share) if there else None for share, there in zip(iou, counted, strict=True)),
         )
+
+
+def count_pixels(
+    truth: NDArray[np.uint8],
+    predicted: NDArray[np.uint8],
+    classes: int,
+    groups: NDArray[np.uint8] | None = None,
+    num_groups: int = 1,
+) -> NDArray[np.int64]:
+    """(num_groups, classes, classes + 1): the counts of a ConfusionMatrix over the pixels of each group.
+
+    groups: of the shape of truth, 0..num_groups-1; None for one group. The rest, and errors: see `ConfusionMatrix.add`.
+    """
+    if truth.shape != predicted.shape or truth.dtype != np.uint8 or predicted.dtype != np.uint8:
+        raise FrameError(
+            f"truth is {truth.shape} {truth.dtype} and prediction {predicted.shape} {predicted.dtype}: "
+            "expected uint8 of one shape"
+        )
+    columns = classes + 1
+    cells = truth.astype(np.intp) * columns + np.minimum(predicted, np.uint8(classes))
+    if groups is not None:
+        cells += groups.astype(np.intp) * (256 * columns)
+    counts = np.bincount(cells.ravel(), minlength=num_groups * 256 * columns).reshape(num_groups, 256, columns)
+    if counts[:, classes:UNLABELLED].any():
+        raise FrameError(f"truth has a class above {classes - 1}: expected 0 to {classes - 1}, or {UNLABELLED}")
+    return counts[:, :classes]
 
 
 def percent(share: float | None) -> str:

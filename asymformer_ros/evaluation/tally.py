@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asymformer_ros.datasets import LabelledFrame
 from asymformer_ros.errors import FrameError
 from asymformer_ros.evaluation.calibration import Reliability
-from asymformer_ros.evaluation.confusion import ConfusionMatrix
+from asymformer_ros.evaluation.confusion import ConfusionMatrix, count_pixels
 from asymformer_ros.inference.segmentation import Segmentation
 
-DEPTH_RANGES = {"0-2 m": (0.0, 2.0), "2-4 m": (2.0, 4.0), "4+ m": (4.0, np.inf)}
+DEPTH_RANGES = {"0-2 m": 0.0, "2-4 m": 2.0, "4+ m": 4.0}
+"""Metres from which each begins."""
+
 UNKNOWN_DEPTH = "unknown"
 
 
@@ -50,14 +53,14 @@ class Tally:
 
         Raises FrameError where truth and answer cannot be compared.
         """
-        one = ConfusionMatrix(self.num_classes)
-        one.add(labelled.labels, answer.labels)
+        groups, one = _ranges(labelled.frame.depth), ConfusionMatrix(self.num_classes)
+        counts = count_pixels(labelled.labels, answer.labels, self.num_classes, groups, len(self.by_depth))
+        one.counts = counts.sum(axis=0)
         self.confusion.counts += one.counts
+        for matrix, inside in zip(self.by_depth.values(), counts, strict=True):
+            matrix.counts += inside
         if camera:
             self.by_camera.setdefault(camera, ConfusionMatrix(self.num_classes)).counts += one.counts
-        for range_name, matrix in self.by_depth.items():
-            inside = _inside(labelled, range_name)
-            matrix.add(labelled.labels[inside], answer.labels[inside])
         if answer.confidence is not None:
             self.reliability.add(labelled.labels, answer.labels, answer.confidence)
         self.frames.append(_frame_score(name, one))
@@ -87,12 +90,14 @@ class Tally:
         return tally
 
 
-def _inside(labelled: LabelledFrame, name: str) -> Any:
-    depth = labelled.frame.depth
-    if name == UNKNOWN_DEPTH:
-        return np.isnan(depth)
-    low, high = DEPTH_RANGES[name]
-    return (depth >= low) & (depth < high)
+def _ranges(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Of each pixel the number of its range in DEPTH_RANGES, behind them that of UNKNOWN_DEPTH."""
+    _, *later = DEPTH_RANGES.values()
+    found = np.zeros(depth.shape, np.uint8)
+    for start in later:
+        found += depth >= start
+    found[np.isnan(depth)] = len(DEPTH_RANGES)
+    return found
 
 
 def _frame_score(name: str, one: ConfusionMatrix) -> FrameScore:
