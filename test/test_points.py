@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asymformer_ros.frames import points
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.points import POINT, PointProjector
@@ -55,6 +56,14 @@ def test_a_frame_leaves_nothing_of_the_one_before_it() -> None:
         projector.project(*frame, kept)
         PointProjector(INTRINSICS).project(*frame, fresh)
         assert kept.tobytes() == fresh.tobytes()
+
+
+def test_bands_of_rows_make_what_all_rows_together_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, whole, banded = arbitrary(), np.zeros(SIZE, POINT), np.zeros(SIZE, POINT)
+    PointProjector(INTRINSICS).project(*frame, whole)
+    monkeypatch.setattr(points, "_BAND", 4 * SIZE[1] * POINT.itemsize)  # four rows, and the two that are left
+    PointProjector(INTRINSICS).project(*frame, banded)
+    assert whole.tobytes() == banded.tobytes()
 
 
 class TestCalibration:
