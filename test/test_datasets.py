@@ -243,6 +243,17 @@ def test_colour_may_be_jpeg_in_the_png_layout(png: Path) -> None:
     assert [labelled.frame.size for labelled in open_data_set(png, "test")] == [SIZE] * 3
 
 
+@pytest.mark.parametrize(("layout", "path"), [("npy", "images/0"), ("sunrgbd", "test_image/img-1")])
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_colour_may_be_an_image_in_the_layouts_of_arrays(
+    request: pytest.FixtureRequest, layout: str, path: str, ending: str
+) -> None:
+    folder: Path = request.getfixturevalue(layout)
+    (folder / f"{path}.npy").unlink()
+    cv2.imwrite(str(folder / f"{path}.{ending}"), np.full((2, 2, 3), 90, np.uint8))
+    assert np.abs(open_data_set(folder, "test")[0].frame.rgb.astype(int) - 90).max() <= 2
+
+
 def test_255_is_void_too_where_it_is_no_class() -> None:
     stored = np.array([[0, 255, 1, 40]], np.uint8)
     np.testing.assert_array_equal(labels_from_one(stored, 40), [[255, 255, 0, 39]])

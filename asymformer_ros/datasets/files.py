@@ -33,8 +33,8 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 class Layout:
     """Where the files of a frame are, below the folder, and what they mean.
 
-    rgb, depth, labels: paths with {split} and {name}, ending in .png or .npy; colour may end in .jpg or .jpeg instead
-    of .png. metres: one unit of depth. label_set: the classes, where the folder has no label_set.json.
+    rgb, depth, labels: paths with {split} and {name}, ending in .png or .npy; colour may end in .jpg, .jpeg or .png
+    instead. metres: one unit of depth. label_set: the classes, where the folder has no label_set.json.
     first, void: label of the first class, and those that are none; None for 1 and 0 or 255. is_rotated: whether the
     bits of depth are rotated left by 3, as in SUN RGB-D. lists: of each split the file with its names, or a pattern of
     them with * or ?. keeps_folders: whether a folder in front is part of a name.
@@ -166,10 +166,10 @@ def _listed(path: Path, *, keeps_folders: bool = False) -> list[str]:
 
 
 def _colour_file(path: Path) -> Path:
-    """The file, or the JPEG that is there instead of a PNG."""
-    if path.suffix != ".png" or path.is_file():
+    """The file, or the JPEG or PNG that is there in its place."""
+    if path.is_file():
         return path
-    return next((other for suffix in _JPEG if (other := path.with_suffix(suffix)).is_file()), path)
+    return next((other for suffix in (*_JPEG, ".png") if (other := path.with_suffix(suffix)).is_file()), path)
 
 
 def _require(folder: Path, frames: Sequence[tuple[Path, ...]]) -> None:
