@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 import numpy as np
@@ -45,7 +46,7 @@ class Health:
         self._reported: Counter[str] = Counter()
         self._explained: set[str] = set()
         self._last_loss = ""
-        self._times: dict[str, deque[float]] = {}
+        self._times: defaultdict[str, deque[float]] = defaultdict(partial(deque, maxlen=WINDOW))
         self.findings: list[Finding] = []
         self.depth_coverage: float | None = None
         """Share of the newest depth image that is known, 0..1."""
@@ -126,7 +127,7 @@ class Health:
             self._keep(stage, value)
 
     def _keep(self, name: str, milliseconds: float) -> None:
-        self._times.setdefault(name, deque(maxlen=WINDOW)).append(milliseconds)
+        self._times[name].append(milliseconds)
 
     def restart(self) -> None:
         """Forget ages and stage times: time has jumped, or the node starts anew."""
