@@ -25,8 +25,8 @@ def normalized_depth(depth: Tensor, normalization: Normalization, dtype: torch.d
     No value on the way is larger than the metres themselves, so that FP16 holds them all.
     """
     scale, shift = normalization.millimetres
-    low, high = depth.to(dtype).split(1, dim=-1)
-    return (low * scale + (high * (256 * scale) + shift)).permute(0, 3, 1, 2)
+    low, high = depth.to(dtype).permute(0, 3, 1, 2).split(1, dim=1)
+    return low * scale + (high * (256 * scale) + shift)
 
 
 class CameraNetwork(nn.Module):
