@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 import re
 import struct
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from asymformer_ros.errors import CheckpointError
+from asymformer_ros.errors import AsymformerError, CheckpointError
 from asymformer_ros.frames.images import decode_image
 
 
@@ -130,3 +137,87 @@ def test_without_atheris_the_fuzzer_says_how_to_get_it(tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (run.returncode, run.stdout) == (2, "")
     assert "pip install atheris" in run.stderr
+
+
+Json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([-1, 0, 10**9, ""]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value of a JSON tree."""
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
+
+
+def replaced(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    copy = dict(tree) if isinstance(tree, dict) else list(tree)
+    copy[path[0]] = replaced(copy[path[0]], path[1:], value)
+    return copy
+
+
+@st.composite
+def damaged(draw: Any, tree: Any) -> str:
+    """JSON text of a tree in which one to three values are other ones, or which is nested beyond all measure."""
+    for _ in range(draw(st.integers(1, 3))):
+        tree = replaced(tree, draw(st.sampled_from(places(tree))), draw(Json))
+    return json.dumps(tree) if draw(st.integers(0, 20)) else "[" * 100_000
+
+
+@cache
+def tiny_metadata() -> dict[str, str]:
+    """Of the package's own bundle, with a card of two classes."""
+    from safetensors import safe_open
+
+    with safe_open(ROOT / "asymformer_ros/models/weights/demo.safetensors", "np") as file:
+        metadata: dict[str, str] = file.metadata()
+    card = json.loads(metadata["card"])
+    card["label_set"]["classes"] = card["label_set"]["classes"][:2]
+    return {**metadata, "card": json.dumps(card)}
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_bundle_with_any_card_and_configuration_is_refused_by_name(data: st.DataObject) -> None:
+    pytest.importorskip("torch", reason="reads bundles")
+    from safetensors.numpy import save
+
+    from asymformer_ros.models.bundle import ModelBundle
+
+    metadata = tiny_metadata()
+    changed = data.draw(st.sampled_from(["card", "config"]))
+    metadata = {**metadata, changed: data.draw(damaged(json.loads(metadata[changed])))}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "odd.safetensors"
+        file.write_bytes(save({"x": np.zeros(2, np.float32)}, metadata))
+        with pytest.raises(CheckpointError, match="odd.safetensors"):
+            ModelBundle.load(file)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_a_label_set_of_any_json_is_read_or_refused(data: st.DataObject) -> None:
+    from asymformer_ros.models.labels import read_label_set
+
+    tree = json.loads(tiny_metadata()["card"])["label_set"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "odd.json"
+        file.write_text(data.draw(damaged(tree)))
+        with contextlib.suppress(AsymformerError):
+            read_label_set(str(file))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_an_engine_s_manifest_of_any_json_is_read_or_refused(data: st.DataObject) -> None:
+    from test_engine_cache import IDENTITY, manifest
+
+    from asymformer_ros.engine.manifest import EngineManifest
+
+    text = data.draw(damaged(json.loads(manifest(IDENTITY, Path(__file__)).to_json())))
+    with contextlib.suppress(ValueError):
+        EngineManifest.from_json(text)

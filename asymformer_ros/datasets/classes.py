@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from asymformer_ros.datasets.labelled import DataSet, LabelledFrame
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.models.labels import LabelSet
+from asymformer_ros.system.files import parse_json
 
 _FORM = 'expected {"label_set": {"name": ..., "classes": [...]}, "from": {"class of the data": "class of yours", ...}}'
 
@@ -51,7 +51,7 @@ def read_class_map(path: Path, sources: Sequence[LabelSet]) -> ClassMap:
     Raises ConfigurationError where it cannot be read, has another form, or lists a class that no source has.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         renamed = {str(k): str(v) for k, v in data["from"].items()}
         classes = ClassMap(LabelSet.from_json(data["label_set"]), renamed)
     except (OSError, ValueError) as error:

@@ -26,6 +26,7 @@ from asymformer_ros.engine.verify import Answer, Verification, verify
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.model import Model
+from asymformer_ros.system.files import parse_json
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Golden:
     def from_text(text: str) -> Golden:
         """Inverse of `to_text`. Raises CheckpointError for anything else."""
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             raw = np.frombuffer(zlib.decompress(base64.b64decode(data["labels"], validate=True)), np.uint8)
             return Golden(raw.reshape(data["shape"]), str(data["frames_sha256"]))
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from asymformer_ros import __version__
 from asymformer_ros.engine.verify import Verification
+from asymformer_ros.system.files import parse_json
 
 FORMAT = "asymformer_engine"
 VERSION = 2
@@ -83,7 +84,7 @@ class EngineManifest:
     def from_json(text: str) -> EngineManifest:
         """Inverse of `to_json`. Raises ValueError, which says what is wrong, for anything else."""
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             if (data.pop("format"), version := data.pop("version")) != (FORMAT, VERSION):
                 raise ValueError(f"it is of version {version}, this package writes version {VERSION}")
             verification = data["verification"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.confusion import percent
+from asymformer_ros.system.files import parse_json
 
 _SCORES = ("mean_iou", "mean_iou_present", "mean_accuracy", "pixel_accuracy")
 _FACTS = ("model", "backend", "data", "split", "frames", "settings", "package_version")
@@ -59,7 +60,7 @@ def _told(value: object) -> str:
 
 def _read(path: Path) -> Report:
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(path.read_text(encoding="utf-8"))
         if all(isinstance(report[name], float | int) for name in _SCORES) and isinstance(report["class_iou"], dict):
             return report  # type: ignore[no-any-return]
     except OSError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.evaluation.evaluate import Evaluation
 from asymformer_ros.evaluation.tally import Tally
-from asymformer_ros.system.files import write_atomically
+from asymformer_ros.system.files import parse_json, write_atomically
 
 PROGRESS_FILE = "progress.json"
 _EVERY = 30.0  # seconds
@@ -34,7 +34,7 @@ class Progress:
         if not self._path.is_file():
             return
         try:
-            data = json.loads(self._path.read_text(encoding="utf-8"))
+            data = parse_json(self._path.read_text(encoding="utf-8"))
             different = [key for key in self._identity if data["identity"].get(key) != self._identity[key]]
             classes = evaluation.num_classes
             tallies = {name: Tally.from_json(data["tallies"][name], classes) for name in evaluation.tallies}

@@ -11,7 +11,7 @@ from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import LabelSet, label_set, label_set_by_size
 from asymformer_ros.optional import importing
-from asymformer_ros.system.files import write_atomically
+from asymformer_ros.system.files import parse_json, write_atomically
 
 with importing("torch", "bundles and checkpoints"):
     import torch
@@ -183,6 +183,6 @@ def _convert_first(path: Path) -> CheckpointError:
 
 def _card_from_json(path: Path, text: str) -> ModelCard:
     try:
-        return ModelCard.from_json(json.loads(text))
+        return ModelCard.from_json(parse_json(text))
     except (ValueError, TypeError, ConfigurationError) as error:
         raise CheckpointError(f"{path} has a card that this version cannot read: {error}") from error

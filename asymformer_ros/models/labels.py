@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
+from asymformer_ros.system.files import parse_json
 
 Color = tuple[int, int, int]
 
@@ -190,7 +190,7 @@ def read_label_set(name_or_path: str) -> LabelSet:
     if not name_or_path.endswith(".json"):
         return label_set(name_or_path)
     try:
-        data = json.loads(Path(name_or_path).read_text(encoding="utf-8"))
+        data = parse_json(Path(name_or_path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read the label set {name_or_path}: {error}") from error
     if not isinstance(data, dict):

@@ -19,6 +19,7 @@ from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.models.signature import FORMAT, VERSION, Signature
 from asymformer_ros.onnx_graph.names import CAMERA_INPUTS
 from asymformer_ros.optional import importing
+from asymformer_ros.system.files import parse_json
 
 with importing("onnx", "an ONNX model"):
     import onnx
@@ -113,7 +114,7 @@ def _exported(path: Path, metadata: Mapping[str, str], inputs: Mapping[str, Tens
             "update the package, or export the bundle again"
         )
     try:
-        card = ModelCard.from_json(json.loads(metadata["card"]))
+        card = ModelCard.from_json(parse_json(metadata["card"]))
         signature = Signature(inputs[CAMERA_INPUTS[0]][1][0], outputs=outputs)
         exported_sha256, precision = metadata["model_sha256"], metadata["precision"]
     except (KeyError, ValueError, ConfigurationError) as error:

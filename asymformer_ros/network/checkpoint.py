@@ -18,6 +18,7 @@ from torch import Tensor
 from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.network.asymformer import CONVNEXT, AsymFormer, AsymFormerConfig
 from asymformer_ros.network.published import CLASSIFIER_KEY, translate_published
+from asymformer_ros.system.files import parse_json
 
 CONFIG_KEY = "config"
 """Where a safetensors file's metadata holds the AsymFormerConfig, as JSON."""
@@ -130,7 +131,7 @@ def config_to_json(config: AsymFormerConfig) -> str:
 def config_from_json(path: Path, text: str) -> AsymFormerConfig:
     """Raises CheckpointError, which names the file, where the text is no AsymFormerConfig."""
     try:
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(text).items()}
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parse_json(text).items()}
         return AsymFormerConfig(**fields)
     except (ValueError, TypeError, AttributeError, ConfigurationError) as error:
         raise CheckpointError(f"{path} describes a network that this version cannot build: {error}") from error

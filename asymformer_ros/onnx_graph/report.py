@@ -10,7 +10,7 @@ from typing import Any
 
 from asymformer_ros import __version__
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.system.files import write_atomically
+from asymformer_ros.system.files import parse_json, write_atomically
 
 FORMAT = "asymformer_precision"
 VERSION = 1
@@ -113,7 +113,7 @@ class PrecisionReport:
     def load(path: Path) -> PrecisionReport:
         """Read a file. Raises ConfigurationError where it is none that this version reads."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(path.read_text(encoding="utf-8"))
             if (data["format"], data["version"]) != (FORMAT, VERSION):
                 raise ValueError(f"it is {data['format']} version {data['version']}")
             return PrecisionReport.from_json(data)

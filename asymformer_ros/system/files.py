@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 
 def user_folder(variable: str, beneath_home: str) -> Path:
@@ -22,6 +24,14 @@ def user_folder(variable: str, beneath_home: str) -> Path:
         except RuntimeError:  # neither HOME nor an entry among the users, as in some containers
             base = Path("/nonexistent") / beneath_home
     return base / "asymformer_ros"
+
+
+def parse_json(text: str) -> Any:
+    """json.loads; its ValueError stands also for what is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
