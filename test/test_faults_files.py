@@ -22,7 +22,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asymformer_ros.errors import AsymformerError, CheckpointError
+from asymformer_ros.errors import AsymformerError, CheckpointError, ConfigurationError
 from asymformer_ros.frames.images import decode_image
 
 
@@ -221,3 +221,11 @@ def test_an_engine_s_manifest_of_any_json_is_read_or_refused(data: st.DataObject
     text = data.draw(damaged(json.loads(manifest(IDENTITY, Path(__file__)).to_json())))
     with contextlib.suppress(ValueError):
         EngineManifest.from_json(text)
+
+
+def test_a_card_of_a_gigantic_input_is_refused() -> None:
+    from asymformer_ros.models.card import ModelCard
+
+    card = json.loads(tiny_metadata()["card"])
+    with pytest.raises(ConfigurationError, match="input size must be at most 4096x4096, got 32000000x32"):
+        ModelCard.from_json({**card, "input_size": [32_000_000, 32]})

@@ -14,6 +14,7 @@ from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normali
 IMAGENET_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(0.485, 0.456, 0.406), rgb_std=(0.229, 0.224, 0.225))
 """Of the published multi-scale script: ImageNet's values for RGB."""
 
+_LARGEST = 4096  # pixels: beyond any network of this kind, and a file of anyone may ask for it
 _STRIDE = 32  # of the network's coarsest map
 
 INPUT_SIZES = {"full": (480, 640), "small": (256, 320), "rooms": (288, 384)}
@@ -42,6 +43,8 @@ class ModelCard:
         if not 0 < self.temperature < math.inf:
             raise ConfigurationError(f"a temperature is a number above 0, got {self.temperature}")
         height, width = self.input_size
+        if max(height, width) > _LARGEST:
+            raise ConfigurationError(f"input size must be at most {_LARGEST}x{_LARGEST}, got {height}x{width}")
         if min(height, width) < _STRIDE or height % _STRIDE or width % _STRIDE:
             raise ConfigurationError(
                 f"input size must be multiples of {_STRIDE}, got {height}x{width} (height x width): "

@@ -23,6 +23,9 @@ CONVNEXT = "convnext"
 FourInts = tuple[int, int, int, int]
 
 
+_WIDEST, _MOST_BLOCKS = 4096, 256  # channels, and blocks of a stage: beyond any network of this kind
+
+
 @dataclass(frozen=True)
 class AsymFormerConfig:
     """Widths and depths of an AsymFormer; the defaults are the published network (ConvNeXt-Tiny and MiT-B0).
@@ -44,14 +47,15 @@ class AsymFormerConfig:
     rgb_backbone: str = CONVNEXT
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_classes <= UNLABELLED:
-            raise ConfigurationError(f"num_classes must be 1..{UNLABELLED}, got {self.num_classes}")
-        if self.decoder_width < 1:
-            raise ConfigurationError(f"decoder_width must be at least 1, got {self.decoder_width}")
+        for name, most in (("num_classes", UNLABELLED), ("decoder_width", _WIDEST)):
+            if not _is_count(getattr(self, name), most):
+                raise ConfigurationError(f"{name} must be 1..{most}, got {getattr(self, name)!r}")
         for name in ("rgb_widths", "rgb_blocks", "depth_widths", "depth_blocks", "depth_heads", "depth_reductions"):
-            values = getattr(self, name)
-            if len(values) != 4 or min(values) < 1:
-                raise ConfigurationError(f"{name} needs four values of at least 1, one per stage, got {values}")
+            values, most = getattr(self, name), _MOST_BLOCKS if name.endswith("blocks") else _WIDEST
+            if not isinstance(values, tuple) or len(values) != 4 or not all(_is_count(one, most) for one in values):
+                raise ConfigurationError(
+                    f"{name} needs four values of at least 1, one per stage, whole, at most {most}, got {values!r}"
+                )
         if self.rgb_backbone != CONVNEXT:
             self._check_efficientnet()
         for stage in range(4):
@@ -79,6 +83,11 @@ class AsymFormerConfig:
                 f"reduction of stage {stage + 1} must divide {8 >> stage}, got {reduction}: "
                 f"an input of {STRIDE} pixels has {8 >> stage} there"
             )
+
+
+def _is_count(value: object, most: int) -> bool:
+    """Whether it is a whole number of 1 to `most`: a configuration may come from a file of anyone."""
+    return type(value) is int and 1 <= value <= most
 
 
 FULL = AsymFormerConfig()
