@@ -83,7 +83,15 @@ def against_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     """5. The graph in another form, such as before one of its changes: an ONNX file that was exported elsewhere."""
     if not OTHERS:
         return {"skipped": "no file is given with --against"}
-    return variant_part(folder / name, model, Variant(Path(OTHERS[0]), "fp16"))
+    onnx = Path(OTHERS[0])
+    if chosen().precision_in_graph:
+        from asymformer_ros.engine.source import typed_graph
+        from asymformer_ros.models.onnx_file import load
+
+        onnx = folder / "graphs" / f"{name}.onnx"
+        onnx.parent.mkdir(exist_ok=True)
+        onnx.write_bytes(typed_graph(load(OTHERS[0]), "fp16", ()).SerializeToString())
+    return variant_part(folder / name, model, Variant(onnx, "fp16"))
 
 
 def profile_part(_name: str, model: str, folder: Path) -> dict[str, Any]:

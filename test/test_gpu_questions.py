@@ -116,7 +116,7 @@ def on_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("on_rtx")
-def test_types_and_a_changed_build_on_the_real_tensorrt_rtx(tmp_path: Path) -> None:
+def test_types_and_changed_builds_on_the_real_tensorrt_rtx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     types = gpu_questions.types_part("types", "demo", tmp_path)
     assert types["counts"]["DataType.HALF, tensor DataType.HALF"] > 100
     built = gpu_questions.tf32_part("tf32_on", "demo", tmp_path)
@@ -126,3 +126,7 @@ def test_types_and_a_changed_build_on_the_real_tensorrt_rtx(tmp_path: Path) -> N
     assert again["build_seconds"] == built["build_seconds"]
     assert (tmp_path / "tf32_on" / "engine.plan").stat().st_mtime == plan.st_mtime
     assert gpu_questions.pins_part("pins_obey", "demo", tmp_path)["skipped"].endswith("precision from the graph")
+    monkeypatch.setattr(gpu_questions, "OTHERS", [str(ROOT / "asymformer_ros" / "models" / "weights" / "demo.onnx")])
+    assert gpu_questions.against_part("against", "demo", tmp_path)["agreement"] == 1.0
+    weights = onnx.load(str(tmp_path / "graphs" / "against.onnx")).graph.initializer
+    assert sum(weight.data_type == onnx.TensorProto.FLOAT16 for weight in weights) > 100
