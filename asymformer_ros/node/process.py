@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.system.limits import return_large_blocks
 from asymformer_ros.system.signals import stop_event
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def run_process(name: str, serve: Serve, args: Sequence[str] | None, stop: threa
             return run_process(name, serve, args, made)
     if stop.is_set():
         return 0
+    return_large_blocks()
     try:
         _initialise(name, args)
     except RuntimeError as error:  # what rclpy raises for its arguments has no public type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,21 @@ _GROUP_FILES = {
     "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
 """Of control groups, version 2 and 1: where they are, limit, usage, and what of the usage is given back on demand."""
+
+
+_M_MMAP_THRESHOLD = -3  # of glibc's mallopt
+_LARGE = 4 << 20  # bytes: a colour image of VGA is below
+
+
+def return_large_blocks() -> None:
+    """Have blocks of 4 MiB and more go back to the system when they are freed, for as long as this process lives.
+
+    By itself glibc keeps them once one was freed, between small ones and for each thread apart: large images of some
+    seconds would stay as hundreds of MB. Nothing changes where malloc is not glibc's.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def available_memory(root: Path = Path("/")) -> int:
