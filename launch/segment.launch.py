@@ -51,8 +51,9 @@ ARGUMENTS = [
     (
         "model",
         "",
-        "Model bundle or ONNX file to load, demo, or untrained to try the pipeline. Empty keeps what params_file says; "
-        "the simulated camera with the package's own params_file gets demo.",
+        "Model bundle or ONNX file to load, rooms, nyuv2, demo, or untrained to try the pipeline. Empty keeps what "
+        "params_file says; with the package's own: demo for the simulated camera, for all others nyuv2 where it was "
+        "downloaded, else rooms.",
         None,
     ),
     ("backend", "", f"What runs the network: auto, torch, onnxruntime or tensorrt. {KEEP}", None),

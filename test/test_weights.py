@@ -75,8 +75,8 @@ def test_any_other_text_is_a_path_or_built_in(model: str, files: ModelFiles) -> 
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        ("", r"no model is given: .*`asymformer weights download nyuv2` .*`model:=demo`"),
-        ("nyuv2", r"`nyuv2` are not here \(.*nyuv2.safetensors is missing\): `asymformer weights download nyuv2`"),
+        ("", r"this installation lacks the weights `rooms` \(.*rooms.safetensors and rooms.onnx are missing\)"),
+        ("nyuv2", r"`nyuv2` are not here \(.*nyuv2.safetensors is missing\): .*`asymformer weights download nyuv2`"),
         ("demo", r"this installation lacks the weights `demo` \(.*demo.safetensors and demo.onnx are missing\)"),
     ],
 )
@@ -103,7 +103,19 @@ def test_names_need_no_pytorch() -> None:
 def test_known_weights_have_label_sets_that_exist() -> None:
     from asymformer_ros.models.labels import label_set
 
-    assert [len(label_set(known.label_set)) for known in KNOWN] == [40, 40]
+    assert [len(label_set(known.label_set)) for known in KNOWN] == [40, 40, 40]
+
+
+def test_without_a_name_it_is_the_best_model_of_real_rooms_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms = model_files("rooms")
+    assert Path(rooms.bundle).is_file()
+    assert Path(rooms.onnx).is_file()
+    assert model_files("") == rooms
+    put(NYUV2.bundle)
+    monkeypatch.setattr(weights, "installed", lambda library: False)
+    assert model_files("") == rooms, "a bundle alone needs PyTorch"
+    monkeypatch.setattr(weights, "installed", lambda library: True)
+    assert model_files("") == model_files("nyuv2")
 
 
 class TestDownload:

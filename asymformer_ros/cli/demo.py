@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.children import Child
 from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.models.catalogue import UNTRAINED
+from asymformer_ros.models.catalogue import DEMO, UNTRAINED
 from asymformer_ros.node.fastdds import large_message_environment
 from asymformer_ros.optional import require
 
@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long, from the first segmented frame [60]")
     parser.add_argument("--output", type=Path, default=Path("demo.png"), help="picture to write [demo.png]")
-    parser.add_argument("--model", default="demo", help="demo, a model bundle or .onnx file, or untrained [demo]")
+    parser.add_argument(
+        "--model",
+        help="a known name, a model bundle or .onnx file, or untrained [simulated demo; recorded nyuv2 where it was "
+        "downloaded, else rooms]",
+    )
     parser.add_argument("--camera", choices=("sim", "folder"), default="sim", help="simulated or recorded [sim]")
     parser.add_argument("--folder", type=Path, help="recording for --camera folder")
     parser.add_argument("--rate", type=float, help="camera frames a second [simulated 8, recorded 30]")
@@ -48,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo. Raises AsymformerError where it could not show anything."""
+    if args.model is None:
+        args.model = DEMO.name if args.camera == "sim" else ""
     _check(args)
     environment = demo_environment(os.environ)
     os.environ.update(environment)  # this process's own node meets the children there
@@ -85,7 +91,7 @@ def _check_output(path: Path) -> None:
 def _warning(args: argparse.Namespace) -> str:
     if args.model in UNTRAINED:
         return _UNTRAINED
-    return _OUT_OF_PLACE if args.model == "demo" and args.camera == "folder" else ""
+    return _OUT_OF_PLACE if args.model == DEMO.name and args.camera == "folder" else ""
 
 
 def demo_environment(environment: Mapping[str, str]) -> dict[str, str]:

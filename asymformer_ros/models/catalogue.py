@@ -10,8 +10,8 @@ from asymformer_ros.optional import importing, installed
 from asymformer_ros.system.files import user_folder
 
 HOW_TO_GET_ONE = (
-    "`asymformer weights download nyuv2` brings the authors' weights as model `nyuv2`; "
-    "`model:=demo` comes with the package, but knows only simulated rooms"
+    "`rooms` comes with the package, and is what an empty name stands for; `asymformer weights download nyuv2` brings "
+    "the authors' weights as model `nyuv2`"
 )
 
 
@@ -61,6 +61,7 @@ class KnownWeights:
 
 _CHECKPOINT = "1Pg6r3eJ245GaKbHfZob0Ek0CVhiS7VaR"  # the authors' file on Google Drive
 
+ROOMS = KnownWeights("rooms", "nyuv2_40", 13, "Apache-2.0", "comes with this package: for a CPU, trained on NYUv2")
 DEMO = KnownWeights("demo", "nyuv2_40", 7, "Apache-2.0", "comes with this package: small, trained on simulated rooms")
 NYUV2 = KnownWeights(
     "nyuv2",
@@ -71,7 +72,7 @@ NYUV2 = KnownWeights(
     mean_iou=54.1,
     url=f"https://drive.google.com/uc?id={_CHECKPOINT}",
 )
-KNOWN = (DEMO, NYUV2)
+KNOWN = (ROOMS, DEMO, NYUV2)
 
 UNTRAINED = ("untrained", "untrained_full")
 """Seeded networks without training: small at 256x320, published size at 480x640. Their labels mean nothing."""
@@ -94,12 +95,11 @@ class ModelFiles:
 def model_files(model: str) -> ModelFiles:
     """The files of a model: a known name, the path of an .onnx file, or else of a bundle, whether or not it is there.
 
-    Raises CheckpointError where no model is named, or the files of a known one are missing.
+    An empty name stands for the best model of real rooms that is here. Raises CheckpointError where the files of a
+    known one are missing.
     """
     if not model:
-        raise CheckpointError(
-            f"no model is given: set the parameter `model` to a bundle, an .onnx file or a known name. {HOW_TO_GET_ONE}"
-        )
+        return _files_of(NYUV2 if _can_be_read(NYUV2) else ROOMS)
     if model.endswith(".onnx"):
         return ModelFiles(onnx=model)
     for known in KNOWN:
@@ -114,6 +114,10 @@ def data_folder() -> Path:
     No cache: an emptied cache fills itself again, these a robot without a network could not get back.
     """
     return user_folder("XDG_DATA_HOME", ".local/share") / "weights"
+
+
+def _can_be_read(known: KnownWeights) -> bool:
+    return known.onnx.is_file() or (known.bundle.is_file() and installed("torch"))
 
 
 def _files_of(known: KnownWeights) -> ModelFiles:

@@ -49,8 +49,9 @@ class ParameterSpec:
 SPECS: dict[str, ParameterSpec] = {
     "model": ParameterSpec(
         "",
-        "Model bundle (.safetensors) or ONNX file (.onnx); 'nyuv2' once it is downloaded; 'demo', which knows only "
-        "simulated rooms; 'untrained' or 'untrained_full' to try the pipeline with labels that mean nothing.",
+        "Model bundle (.safetensors) or ONNX file (.onnx); 'rooms', for real rooms; 'nyuv2' once it is downloaded; "
+        "'demo', for simulated rooms; 'untrained' or 'untrained_full' to try the pipeline, whose labels mean nothing. "
+        "Empty: nyuv2 where it is, else rooms.",
     ),
     "label_set": ParameterSpec(
         "", "Label set in place of the model's own: a name (nyuv2_40, nyuv2_13, sunrgbd_37) or a .json file of classes."

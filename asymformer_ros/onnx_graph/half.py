@@ -15,7 +15,7 @@ HALF_MAX = 65504.0
 HALF_TINY = 6e-8
 """Below this there is only zero."""
 
-_MANY = 65536  # weights, over which the errors of rounding each average out
+_MANY = 4096  # weights, over which the errors of rounding each average out
 
 
 def rounded_to_half(values: NDArray[Any]) -> NDArray[np.float16] | None:

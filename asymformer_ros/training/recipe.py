@@ -203,11 +203,11 @@ ROOMS = Recipe(
     turn=2.5,
     border=9,
     crop=(256, 320),
-    colour=Colour(hue=0.05, gamma=0.25, tint=0.3, blur=0.25, noise=0.25, jpeg=0.2),
+    colour=Colour(hue=0.05, gamma=0.25, tint=0.3, blur=0.25, noise=0.5, jpeg=0.3),
     depth=DepthFaults(
         drop=0.12, holes=0.3, max_hole_share=0.3, max_noise=0.015, scale=0.04, dither=0.6, sensor_holes=0.65
     ),
-    rgb_branch=RgbBranch(rate=0.2, frozen_stages=1, fixed_statistics=True, drop_path=0.1, auxiliary=0.2),
+    rgb_branch=RgbBranch(rate=0.25, frozen_stages=1, fixed_statistics=True, drop_path=0.1, auxiliary=0.2),
     teacher=Teacher(weight=1.0, temperature=0.8, shift=16),
 )
 """For the network `rooms`, its RGB branch from ImageNet weights, on the 795 training frames of NYUv2."""
