@@ -176,3 +176,11 @@ def test_an_honest_image_beyond_the_limit_is_refused_and_within_a_new_limit_serv
     finally:
         assert session.set_parameter("max_pixels", 320 * 180).successful
     session.exchange()
+
+
+def test_a_backend_that_was_asked_for_is_no_fallback(session: Session) -> None:
+    status = session.peer.listen(DiagnosticArray, "/diagnostics")
+    wait_until(lambda: status, "diagnostics")
+    values = {one.key: one.value for one in status[-1].status[0].values}
+    assert values["backend"] == "onnxruntime cpu fp32"
+    assert "fallback" not in values

@@ -155,14 +155,3 @@ def test_a_value_out_of_its_range_is_told_with_the_range(given: str, told: str) 
             declare(rclpy.node.Node("ranges", context=context, cli_args=["--ros-args", "-p", given]))
     finally:
         context.shutdown()
-
-
-def test_a_backend_that_was_asked_for_is_no_fallback(make_node: Callable[..., Any]) -> None:
-    node = make_node()
-    assert node.trigger_configure() == SUCCESS
-    sent: list[Any] = []
-    node._diagnostics = type("Recorder", (), {"publish": staticmethod(sent.append)})
-    node._report()
-    values = {one.key: one.value for one in sent[0].status[0].values}
-    assert values["backend"] == "onnxruntime cpu fp32"
-    assert "fallback" not in values
