@@ -11,7 +11,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from asymformer_ros.node.launch_choices import OWN_CAMERAS, Choices, check_names, dds_environment
+from asymformer_ros.node import OWN_CAMERAS
+from asymformer_ros.node.launch_choices import Choices, check_names, dds_environment
 
 SHARE = Path(__file__).parent.parent
 CAMERAS = yaml.safe_load((SHARE / "config" / "cameras.yaml").read_text())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.children import Child
 from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.models.catalogue import DEMO, UNTRAINED
+from asymformer_ros.node import OWN_CAMERAS
 from asymformer_ros.node.fastdds import large_message_environment
 from asymformer_ros.optional import require
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a known name, a model bundle or .onnx file, or untrained [simulated demo; recorded nyuv2 where it was "
         "downloaded, else rooms]",
     )
-    parser.add_argument("--camera", choices=("sim", "folder"), default="sim", help="simulated or recorded [sim]")
+    parser.add_argument("--camera", choices=OWN_CAMERAS, default="sim", help="simulated or recorded [sim]")
     parser.add_argument("--folder", type=Path, help="recording for --camera folder")
     parser.add_argument("--rate", type=float, help="camera frames a second [simulated 8, recorded 30]")
     parser.add_argument(

@@ -25,6 +25,7 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.depth import metres_from_millimetres
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
+from asymformer_ros.node import OWN_CAMERAS
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.frame_source import FramesAhead, FrameSource, RecordedSource, SensorNoise
 from asymformer_ros.node.process import run_process, spin
@@ -57,7 +58,7 @@ class CameraSettings:
     duration: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_choice("source", self.source, ("sim", "folder"))
+        _require_choice("source", self.source, OWN_CAMERAS)
         _require_choice("reliability", self.reliability, ("best_effort", "reliable"))
         _require_choice("depth_encoding", self.depth_encoding, ("16UC1", "32FC1"))
         if not 0 <= self.rate <= _MAX_RATE:

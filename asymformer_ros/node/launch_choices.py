@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.node import OWN_CAMERAS
 from asymformer_ros.node.fastdds import large_message_environment
 from asymformer_ros.optional import importing
 
 with importing("yaml", "the launch file"):
     import yaml
 
-OWN_CAMERAS = ("sim", "folder")
 _CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 _TRANSPORTS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd")
 _NEAR = 0.8  # of difflib: modle is near model, camera_name is not near camera
