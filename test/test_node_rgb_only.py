@@ -44,6 +44,18 @@ def colour_alone(session: Session) -> int:
     return stamp
 
 
+def served(session: Session, sent: set[int]) -> list[Any]:
+    """The summaries of these frames, once one has come."""
+    found: list[Any] = []
+
+    def there() -> bool:
+        found[:] = [one for one in session.received["summary"] if stamps([one])[0] in sent]
+        return bool(found)
+
+    wait_until(there, "a summary")
+    return found
+
+
 def status(session: Session, pattern: str, send: Any) -> DiagnosticStatus:
     """The first status whose message matches, while something is sent."""
     heard = session.peer.listen(DiagnosticArray, "/diagnostics")
@@ -63,9 +75,10 @@ def test_colour_is_segmented_alone_while_depth_is_away_and_with_depth_when_it_is
     sent: set[int] = set()
     degraded = status(session, ALONE, lambda: sent.add(colour_alone(session)))
     wait_until(lambda: sent & set(stamps(session.received["labels"])), "labels of colour alone")
+    assert {summary.rgb_only for summary in served(session, sent)} == {True}
     assert degraded.level == DiagnosticStatus.WARN
     assert int({pair.key: pair.value for pair in degraded.values}["frames of colour alone"]) > 0
-    session.exchange()
+    wait_until(lambda: not session.exchange("summary").rgb_only, "a frame with depth")  # the first may go alone
     back = status(session, "^segmenting$", lambda: session.send() and time.sleep(0.1))
     assert back.level == DiagnosticStatus.OK
     assert len(re.findall(ALONE, session.node.output)) == 1

@@ -119,6 +119,7 @@ class FramePath:
             segmentation=segmentation,
             camera_info=info,
             intrinsics=intrinsics,
+            rgb_only=request.pair.depth is None,
             model=backend.card.name,
             backend=backend.name,
             engine=progress_of(backend),

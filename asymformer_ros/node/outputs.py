@@ -41,6 +41,7 @@ class Result:
     segmentation: Segmentation
     camera_info: CameraInfo | None
     intrinsics: Intrinsics | None
+    rgb_only: bool
     model: str
     backend: str
     engine: str
@@ -146,6 +147,7 @@ class Outputs:
                 for entry in statistics
             ],
             unlabelled_fraction=max(0.0, 1.0 - sum(entry.pixel_fraction for entry in statistics)),
+            rgb_only=result.rgb_only,
             model=result.model,
             backend=result.backend,
             engine=result.engine,
