@@ -23,7 +23,7 @@ from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.findings import Finding
-from asymformer_ros.models.catalogue import KNOWN
+from asymformer_ros.models.catalogue import DEMO, NYUV2
 from asymformer_ros.optional import installed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -283,13 +283,13 @@ def test_a_damaged_engine_says_so(orin_cache: EngineCache) -> None:
 
 def test_weights_that_are_missing_or_cut_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    demo, nyuv2 = machine.check_weights()
-    assert (demo.severity, nyuv2.severity) == ("ok", "warning")
+    rooms, demo, nyuv2 = machine.check_weights()
+    assert (rooms.severity, demo.severity, nyuv2.severity) == ("ok", "ok", "warning")
     assert "weights download nyuv2" in nyuv2.advice
-    bundle = KNOWN[1].bundle
+    bundle = NYUV2.bundle
     bundle.parent.mkdir(parents=True)
-    bundle.write_bytes(KNOWN[0].bundle.read_bytes()[:-1000])
-    _, cut = machine.check_weights()
+    bundle.write_bytes(DEMO.bundle.read_bytes()[:-1000])
+    *_, cut = machine.check_weights()
     assert (cut.severity, f"{bundle} is damaged" in cut.text) == ("error", True)
 
 

@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_fed_says_what_it_has(tmp_path: Path, change: dict
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "does not exist: `asymformer export` makes it .*`model:=demo`"),
+        (None, "does not exist: `asymformer export` makes it .*`rooms` comes with the package"),
         (b"text", "no readable ONNX file"),
         (b"", "no readable ONNX file: it holds no network"),
     ],
