@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 import rclpy
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
 from asymformer_ros.msg import SegmentationSummary
@@ -44,7 +44,10 @@ class Consumer(Node):
         self.ages: list[float] = []
         self.stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self.problems: set[str] = set()
-        self.create_subscription(CameraInfo, "rgb/camera_info", self._on_sent, qos_profile_sensor_data)
+        heard = QoSProfile(
+            depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT
+        )  # none is lost while this process is held up
+        self.create_subscription(CameraInfo, "rgb/camera_info", self._on_sent, heard)
         for name in IMAGES:
             self.create_subscription(Image, f"segmentation/{name}", self._image_callback(name), 10)
         self.create_subscription(SegmentationSummary, "segmentation/summary", self._on_summary, 10)

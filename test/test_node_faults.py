@@ -172,19 +172,22 @@ def test_a_stream_that_stops_is_a_warning_within_three_seconds(session: Session)
 
 
 def test_odd_depth_is_named_and_served(session: Session) -> None:
-    stamp = session.peer.node.get_clock().now().nanoseconds
-
-    def served() -> bool:
-        session.rgb.publish(image_message(RAMP, "rgb8", header(stamp)))
-        session.depth.publish(image_message(MILLIMETRES * 0, "16UC1", header(stamp, "camera_depth_optical_frame")))
-        time.sleep(0.2)
-        return stamp in stamps(session.received["labels"])
-
-    wait_until(served, "labels without depth")
-    session.node.wait_for("depth is empty: no pixel of it is known")
-    session.node.wait_for(
-        "depth is in the frame 'camera_depth_optical_frame' and colour in 'camera_color_optical_frame'"
+    sent: list[int] = []
+    sentences = (
+        "depth is empty: no pixel of it is known",
+        "depth is in the frame 'camera_depth_optical_frame' and colour in 'camera_color_optical_frame'",
     )
+
+    def served_and_named() -> bool:
+        sent.append(session.peer.node.get_clock().now().nanoseconds)
+        session.rgb.publish(image_message(RAMP, "rgb8", header(sent[-1])))
+        session.depth.publish(image_message(MILLIMETRES * 0, "16UC1", header(sent[-1], "camera_depth_optical_frame")))
+        time.sleep(0.1)
+        return bool({*sent} & {*stamps(session.received["labels"])}) and all(
+            text in session.node.output for text in sentences
+        )
+
+    wait_until(served_and_named, f"labels without depth, and in the log {sentences}")
 
 
 def test_calibration_that_was_published_once_is_received_where_durability_is_overridden(

@@ -189,7 +189,6 @@ def test_a_signal_ends_the_node_in_the_midst_of_work_with_code_0(
 @pytest.mark.parametrize(
     ("arguments", "model", "told"),
     [
-        ((), "", "asymformer weights download nyuv2"),
         ((), "/nowhere/model.safetensors", "/nowhere/model.safetensors"),
         (("-p", "backend:=tensorflow"), "untrained", "parameter backend is 'tensorflow': expected one of auto"),
         (("-p", "slop:=soon"), "untrained", "parameter slop"),

@@ -118,13 +118,13 @@ def augmented_batches(
             if isinstance(batch, AsymformerError):
                 raise batch
             yield batch
-    except RuntimeError as error:
+    except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it ended while it handed a batch over
         raise _lost_worker(error) from error
 
 
 @contextmanager
 def telling_lost_workers() -> Iterator[None]:
-    """A worker that is killed during a step is told as one that is missed for the next batch.
+    """A worker that is killed meanwhile is told as one that is missed for the next batch.
 
     PyTorch hears of it by a signal, and raises wherever the main thread is.
     """
@@ -136,10 +136,11 @@ def telling_lost_workers() -> Iterator[None]:
         raise _lost_worker(error) from error
 
 
-def _lost_worker(error: RuntimeError) -> AsymformerError:
+def _lost_worker(error: Exception) -> AsymformerError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return AsymformerError(
-        f"a worker process makes no more batches ({str(error).strip().splitlines()[0]}): it may have been killed for "
-        f"memory, or {_SHARED} is full; try --workers 0. What was trained is kept up to the last save"
+        f"a worker process makes no more batches ({reason}): it may have been killed for memory, or "
+        f"{_SHARED} is full; try --workers 0. What was trained is kept up to the last save"
     )
 
 

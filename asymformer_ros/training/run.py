@@ -45,12 +45,13 @@ def train(
     """
     stop = Stop(resources.minutes)
     run = _Run(plan, network, splits, folder, resources, teacher)
-    try:
-        with stop.on_signals():
-            run.go(stop)
-            return stop.exit_code
-    finally:
-        run.log.close()
+    with telling_lost_workers():
+        try:
+            with stop.on_signals():
+                run.go(stop)
+                return stop.exit_code
+        finally:
+            run.log.close()
 
 
 class _Run:
@@ -102,8 +103,7 @@ class _Run:
                 self._sampler.steps_per_epoch,
             )
             while self._trainer.step < end and not stop():
-                with telling_lost_workers():
-                    self._step(batches)
+                self._step(batches)
             self.log.end_epoch()
             if stop() or not self._evaluate(stop):
                 self._save()
