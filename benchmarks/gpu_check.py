@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -26,7 +25,7 @@ from gpu_report import markdown
 
 from asymformer_ros import __version__
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
-from asymformer_ros.system.files import write_atomically
+from asymformer_ros.system.files import user_folder, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "demo"
@@ -192,8 +191,7 @@ def _tail(text: str) -> str:
 
 
 def _cache() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".cache") / "asymformer_ros" / "gpu_check"
+    return user_folder("XDG_CACHE_HOME", ".cache") / "gpu_check"
 
 
 def _versions() -> dict[str, str]:

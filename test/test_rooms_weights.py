@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
 from conftest import not_ours
@@ -14,7 +13,9 @@ pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
 from asymformer_ros.datasets import hold_out, open_data_set
 from asymformer_ros.datasets.labelled import LabelledFrame
 from asymformer_ros.evaluation.confusion import ConfusionMatrix, Scores
+from asymformer_ros.evaluation.depth_loss import AS_IT_IS, dropout
 from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.catalogue import DEMO, ROOMS
@@ -30,14 +31,10 @@ def held_out() -> list[LabelledFrame]:
 
 
 @pytest.fixture(scope="module")
-def kitchen() -> list[RgbdFrame]:
+def moments() -> list[RgbdFrame]:
     """Ten frames of a recording at 30 Hz."""
-    frames = []
-    for path in sorted(not_ours("kitchen_sequence").glob("*.color.jpg"))[20:30]:
-        depth = cv2.imread(str(path).replace("color.jpg", "depth.png"), cv2.IMREAD_UNCHANGED)
-        rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        frames.append(RgbdFrame(rgb, (depth * np.float32(0.001)).astype(np.float32)))
-    return frames
+    recording = RgbdRecording(not_ours("kitchen_sequence"))
+    return [recording[index] for index in range(20, 30)]
 
 
 def segment(backend: str, frames: list[RgbdFrame]) -> list[np.ndarray]:
@@ -47,7 +44,8 @@ def segment(backend: str, frames: list[RgbdFrame]) -> list[np.ndarray]:
 
 def scores(labelled: list[LabelledFrame], *, with_depth: bool) -> Scores:
     confusion = ConfusionMatrix(40)
-    frames = [RgbdFrame(one.frame.rgb, one.frame.depth * np.float32(with_depth)) for one in labelled]
+    condition = AS_IT_IS if with_depth else dropout(1.0)
+    frames = [condition.apply(one.frame, index) for index, one in enumerate(labelled)]
     for one, labels in zip(labelled, segment("onnxruntime", frames), strict=True):
         confusion.add(one.labels, labels)
     return confusion.scores()
@@ -60,17 +58,17 @@ def test_they_segment_rooms_that_were_held_out_with_and_without_depth(held_out: 
     assert colour_alone.mean_iou_present > 0.75 * full.mean_iou_present
 
 
-def test_a_kitchen_hardly_flickers_and_has_what_is_in_a_kitchen(kitchen: list[RgbdFrame]) -> None:
-    labels = segment("onnxruntime", kitchen)
+def test_a_kitchen_hardly_flickers_and_has_what_is_in_a_kitchen(moments: list[RgbdFrame]) -> None:
+    labels = segment("onnxruntime", moments)
     assert np.mean([(before != after).mean() for before, after in pairwise(labels)]) < 0.1
     names = np.array(label_set("nyuv2_40").names)
     seen = {str(name) for name in names[np.bincount(np.concatenate(labels).ravel(), minlength=256)[:40] > 20_000]}
     assert {"floor", "table", "chair", "cabinet"} <= seen
 
 
-def test_both_files_answer_the_same(kitchen: list[RgbdFrame]) -> None:
+def test_both_files_answer_the_same(moments: list[RgbdFrame]) -> None:
     pytest.importorskip("torch", reason="needs PyTorch")
-    pairs = zip(segment("torch", kitchen[:4]), segment("onnxruntime", kitchen[:4]), strict=True)
+    pairs = zip(segment("torch", moments[:4]), segment("onnxruntime", moments[:4]), strict=True)
     assert np.mean([(one == other).mean() for one, other in pairs]) > 0.999
 
 

@@ -58,15 +58,20 @@ def depth_in_metres(depth: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Pack (H, W) float32 metres, NaN where unknown, as (H, W, 2) uint8: whole millimetres, low byte first, 0 unknown.
+    """Pack (H, W) float32 metres, NaN where unknown, as (H, W, 2) uint8: `depth_millimetres`, low byte first.
 
-    Millimetres are rounded and held within 0..65535. It is what exported models take.
+    It is what exported models take.
     """
+    return depth_millimetres(depth).view(np.uint8).reshape(*depth.shape, 2)
+
+
+def depth_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """(H, W) float32 metres, NaN where unknown, as whole millimetres, 0 unknown, rounded and held within 0..65535."""
     millimetres = depth * np.float32(1000)
     np.fmax(millimetres, 0, out=millimetres)  # NaN, too, becomes 0
     np.fmin(millimetres, 65535, out=millimetres)
     np.rint(millimetres, out=millimetres)
-    return millimetres.astype("<u2").view(np.uint8).reshape(*depth.shape, 2)
+    return millimetres.astype("<u2")
 
 
 def decode_compressed_depth(

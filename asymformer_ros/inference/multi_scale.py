@@ -13,6 +13,7 @@ from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.segmentation import Segmentation, StageTimes
 from asymformer_ros.inference.torch import TorchBackend
+from asymformer_ros.models.card import nearest_edge
 from asymformer_ros.optional import importing
 
 with importing("torch", "evaluation at several scales"):
@@ -21,8 +22,6 @@ with importing("torch", "evaluation at several scales"):
 
 SCALES = (1.0, 1.2, 1.4)
 """Of the published evaluation: 480x640, 576x768 and 672x896 for a network of 480x640."""
-
-_STRIDE = 32  # of the network
 
 
 class MultiScaleSegmenter:
@@ -75,5 +74,5 @@ class MultiScaleSegmenter:
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    height, width = (max(_STRIDE, round(edge * scale / _STRIDE) * _STRIDE) for edge in size)
+    height, width = (nearest_edge(edge * scale) for edge in size)
     return height, width

@@ -48,7 +48,7 @@ class ModelCard:
         if min(height, width) < _STRIDE or height % _STRIDE or width % _STRIDE:
             raise ConfigurationError(
                 f"input size must be multiples of {_STRIDE}, got {height}x{width} (height x width): "
-                f"use {_nearest(height)}x{_nearest(width)}"
+                f"use {nearest_edge(height)}x{nearest_edge(width)}"
             )
 
     def to_json(self) -> dict[str, object]:
@@ -81,5 +81,6 @@ class ModelCard:
             raise ConfigurationError(f"no model card: {type(error).__name__} {error}") from error
 
 
-def _nearest(pixels: int) -> int:
+def nearest_edge(pixels: float) -> int:
+    """The multiple of the network's stride that is nearest to a height or width, at least one stride."""
     return max(_STRIDE, round(pixels / _STRIDE) * _STRIDE)

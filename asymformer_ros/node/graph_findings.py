@@ -76,7 +76,7 @@ def _stopped(stream: Stream, seen: Observation) -> Finding:
 
 
 def _nobody(stream: Stream, seen: Observation) -> Finding:
-    base, own = _split(stream.topic)
+    base, own = split_transport(stream.topic)
     siblings = {transport: base if transport == "raw" else f"{base}/{transport}" for transport in _TRANSPORTS}
     if stream.name == "colour":
         del siblings["compressedDepth"]
@@ -134,10 +134,10 @@ def _wrong_qos(stream: Stream, publisher: Publisher) -> Finding:
     )
 
 
-def _split(topic: str) -> tuple[str, str]:
-    """(base topic, transport) of a topic's name."""
+def split_transport(topic: str) -> tuple[str, str]:
+    """(base topic, transport) of a topic's name; transport is "raw" where the name has none."""
     base, _, last = topic.rpartition("/")
-    return (base, last) if last in _TRANSPORTS[1:] else (topic, "raw")
+    return (base, last) if base and last in _TRANSPORTS[1:] else (topic, "raw")
 
 
 def _nodes(stream: Stream) -> str:

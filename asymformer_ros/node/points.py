@@ -15,7 +15,6 @@ from asymformer_ros.frames.points import POINT, PointProjector
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.node.conversions import image_size
 
-_TYPES = {"label": PointField.UINT32}
 _FIELDS = [
     PointField(
         name=name, offset=4 * place, datatype=PointField.UINT32 if name == "label" else PointField.FLOAT32, count=1

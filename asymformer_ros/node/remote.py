@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import BackendError
-from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.depth import depth_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.inference.segmentation import Segmentation, StageTimes
 from asymformer_ros.models.labels import LabelSet
@@ -88,7 +88,7 @@ class RemoteSegmenter:
         self._answers = {}
         self._sent = Header(stamp=self._node.get_clock().now().to_msg(), frame_id="camera")
         self._rgb.publish(image_message(frame.rgb, "rgb8", self._sent))
-        self._depth.publish(image_message(depth_bytes(frame.depth).view("<u2")[..., 0], "16UC1", self._sent))
+        self._depth.publish(image_message(depth_millimetres(frame.depth), "16UC1", self._sent))
         look, end = time.monotonic() + _LOOK, time.monotonic() + _SEND_AGAIN
         while self._answers.keys() != _ANSWERS.keys() and time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.05)

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from asymformer_ros.errors import AsymformerError, FrameError
-from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.depth import depth_millimetres
 from asymformer_ros.frames.images import encode_png
 from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.outputs import Result
@@ -72,10 +72,9 @@ def _next_results(cameras: Sequence[Camera], cancelled: Callable[[], bool]) -> M
 
 def _files(result: Result) -> dict[str, bytes]:
     segmentation = result.segmentation
-    millimetres = depth_bytes(segmentation.frame.depth).view("<u2")[..., 0]
     return {
         "rgb.png": encode_png(segmentation.frame.rgb),
-        "depth.png": encode_png(millimetres),
+        "depth.png": encode_png(depth_millimetres(segmentation.frame.depth)),
         "labels.png": encode_png(segmentation.labels),
         "overlay.png": encode_png(segmentation.overlay(legend=True)),
         "meta.json": json.dumps(_meta(result), indent=2).encode() + b"\n",

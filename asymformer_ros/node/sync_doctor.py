@@ -76,7 +76,7 @@ def _of_pairing(seen: Observation, losses: bool) -> Iterator[Finding]:
         return  # told as clocks that are apart
     if abs(late) > seen.patience:
         yield _late(late, seen)
-    elif _pairs_are_few(seen, slower, rates[slower.name], abs(late)):
+    elif _pairs_are_few(seen, rates[slower.name], abs(late)):
         yield _why_few(seen, slower, faster)
 
 
@@ -91,7 +91,7 @@ def _late(late: float, seen: Observation) -> Finding:
     )
 
 
-def _pairs_are_few(seen: Observation, slower: Stream, rate: float, late: float) -> bool:
+def _pairs_are_few(seen: Observation, rate: float, late: float) -> bool:
     window = max(1.0, (ENOUGH + 1) / rate)
     since = seen.now - window
     if max(stream.first for stream in seen.streams) + late > since:

@@ -17,6 +17,7 @@ from rclpy.validate_topic_name import validate_topic_name
 
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.findings import Finding
+from asymformer_ros.node.graph_findings import split_transport
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs
 from asymformer_ros.node.observation import Observation
@@ -37,11 +38,12 @@ def diagnose_topics(rgb: str, depth: str, seconds: float = SECONDS, slop: float 
     """
     if not seconds > 0 or not (slop is None or slop >= 0):
         raise ConfigurationError(f"listens for {seconds} s with slop {slop}: expected more than 0 s and at least 0")
-    settings = _settings(_transport(rgb), _transport(depth), slop)
+    (rgb, rgb_transport), (depth, depth_transport) = (_split(topic) for topic in (rgb, depth))
+    settings = _settings(rgb_transport, depth_transport, slop)
     context = rclpy.Context()
     context.init()
     try:
-        node = _node(context, _base(rgb), _base(depth))
+        node = _node(context, rgb, depth)
         inputs = Inputs(node, "", settings, Health(node.get_logger()), lambda pair: None)
         _listen(node, inputs.watch, seconds)
         seen = inputs.watch.observe(None, settings, listened=True)
@@ -56,19 +58,13 @@ def _settings(rgb: str, depth: str, slop: float | None) -> Settings:
     return chosen if slop is None else replace(chosen, slop=slop)
 
 
-def _transport(topic: str) -> str:
-    last = topic.rsplit("/", 1)[-1]
-    return last if last in ("compressed", "compressedDepth") else "raw"
-
-
-def _base(topic: str) -> str:
-    """The topic's name without its transport. Raises ConfigurationError for what is no name."""
+def _split(topic: str) -> tuple[str, str]:
+    """(base topic, transport). Raises ConfigurationError for what is no name."""
     try:
         validate_topic_name(topic)
     except InvalidTopicNameException as error:
         raise ConfigurationError(f"'{topic}' is no topic: {' '.join(str(error).split())}") from error
-    transport = _transport(topic)
-    return topic if transport == "raw" else topic.removesuffix(f"/{transport}")
+    return split_transport(topic)
 
 
 def _node(context: rclpy.Context, rgb: str, depth: str) -> Node:

@@ -13,12 +13,11 @@ from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.training.colours import change_colours
 from asymformer_ros.training.depth_faults import dither_depth, spoil_depth
-from asymformer_ros.training.recipe import Recipe
+from asymformer_ros.training.recipe import STRIDE, Recipe
 
 VOID_RGB = tuple(round(255 * mean) for mean in PUBLISHED_NORMALIZATION.rgb_mean)
 """Colour beside a frame that is smaller than the crop: about 0 once it is normalised."""
 
-_STEP = 4  # pixels of a view for one of the network's logits
 _BORDER_STAYS = 0.25  # how often: what is evaluated may have it
 
 
@@ -67,7 +66,7 @@ def augment(sample: Sample, size: ViewSize, recipe: Recipe, rng: np.random.Gener
     margin = recipe.teacher.shift if recipe.teacher.weight else 0
     wide = ViewSize((size.view[0] + 2 * margin, size.view[1] + 2 * margin), size.frame)
     around = warp(sample, view_matrix(sample.labels.shape, wide, recipe, rng), wide.view)
-    down, right = _STEP * rng.integers(-(margin // _STEP), margin // _STEP + 1, 2) if margin else (0, 0)
+    down, right = STRIDE * rng.integers(-(margin // STRIDE), margin // STRIDE + 1, 2) if margin else (0, 0)
     view = around.part(margin + down, margin + right, size.view)
     rgb = change_colours(np.ascontiguousarray(view.rgb), recipe.colour, rng)
     spoilt = Sample(rgb, spoil_depth(view.depth, rgb, recipe.depth, rng), view.labels)

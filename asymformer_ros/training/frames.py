@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from asymformer_ros.datasets import DataSet
 from asymformer_ros.datasets.classes import ClassMap
 from asymformer_ros.errors import ConfigurationError, FrameError
-from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.depth import depth_millimetres
 from asymformer_ros.training.augment import Sample
 
 _BYTES_PER_PIXEL = 6  # three of colour, two of depth, one of label
@@ -84,7 +84,7 @@ class Frames:
         part = next(number for number, end in enumerate(self._ends) if index < end)
         data = self._data_sets[part]
         labelled = data[index - self._ends[part] + len(data)]
-        depth = depth_bytes(labelled.frame.depth).view("<u2")[..., 0]
+        depth = depth_millimetres(labelled.frame.depth)
         return Sample(labelled.frame.rgb, depth, self._tables[part][labelled.labels])
 
 

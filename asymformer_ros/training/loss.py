@@ -12,9 +12,7 @@ from torch import Tensor
 
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.frame import UNLABELLED
-
-STRIDE = 4
-"""Of the network's logits, before their last upsampling."""
+from asymformer_ros.training.recipe import STRIDE
 
 
 def balance_weights(

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from asymformer_ros.errors import ConfigurationError
 
+STRIDE = 4
+"""Of the network's logits, before their last upsampling."""
+
 
 @dataclass(frozen=True)
 class Colour:
@@ -101,7 +104,7 @@ class Teacher:
     shift: int = 0
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or not self.temperature > 0 or self.shift < 0 or self.shift % 4:
+        if self.weight < 0 or not self.temperature > 0 or self.shift < 0 or self.shift % STRIDE:
             raise ConfigurationError(
                 f"a teacher's weight is not below 0, its temperature above 0, its shift a multiple of 4, got {self}"
             )

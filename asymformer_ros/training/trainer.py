@@ -17,8 +17,9 @@ from asymformer_ros.training.average import averaged_copy, update_average
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.branch import AuxiliaryClassifiers, prepare_branch
 from asymformer_ros.training.half import half_type
-from asymformer_ros.training.loss import STRIDE, BalancedLoss, soft_label_loss
+from asymformer_ros.training.loss import BalancedLoss, soft_label_loss
 from asymformer_ros.training.plan import Plan
+from asymformer_ros.training.recipe import STRIDE
 from asymformer_ros.training.schedule import branch_factor, learning_rate, make_optimizer
 
 
