@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.node.conversions import frame_from_messages, image_message, image_size
+from asymformer_ros.frames.messages import image_size
+from asymformer_ros.node.conversions import frame_from_messages, image_message
 
 pytestmark = pytest.mark.ros
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)

@@ -86,21 +86,21 @@ class TestCalibration:
     def test_region_of_interest_and_binning_move_and_scale_the_projection(self) -> None:
         from sensor_msgs.msg import RegionOfInterest
 
-        from asymformer_ros.node.points import intrinsics_of
+        from asymformer_ros.frames.messages import intrinsics_of
 
         roi = RegionOfInterest(x_offset=100, y_offset=40, width=400, height=300)
         info = self.info(roi=roi, binning_x=2, binning_y=4)
         assert intrinsics_of(info, (75, 200)) == Intrinsics(200, 75, 200.0, 125.0, 110.0, 50.0)
 
     def test_binning_that_the_images_do_not_have_is_left_out(self) -> None:
-        from asymformer_ros.node.points import intrinsics_of
+        from asymformer_ros.frames.messages import intrinsics_of
 
         whole = Intrinsics(640, 480, 400.0, 500.0, 320.0, 240.0)
         assert intrinsics_of(self.info(binning_x=2, binning_y=2), (480, 640)) == whole
         assert intrinsics_of(self.info(), (480, 640)) == whole
 
     def test_the_projection_of_rectified_images_comes_first(self) -> None:
-        from asymformer_ros.node.points import intrinsics_of
+        from asymformer_ros.frames.messages import intrinsics_of
 
         p = [410.0, 0.0, 310.0, 0.0, 0.0, 510.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
         assert intrinsics_of(self.info(p=p), (480, 640)) == Intrinsics(640, 480, 410.0, 510.0, 310.0, 230.0)
@@ -115,7 +115,7 @@ class TestCalibration:
     )
     def test_an_absurd_calibration_is_refused_by_its_values(self, k: list[float], told: str) -> None:
         from asymformer_ros.errors import ConfigurationError
-        from asymformer_ros.node.points import intrinsics_of
+        from asymformer_ros.frames.messages import intrinsics_of
 
         with pytest.raises(ConfigurationError, match=told):
             intrinsics_of(self.info(k=k), (480, 640))

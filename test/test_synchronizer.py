@@ -13,14 +13,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from asymformer_ros.errors import DependencyError
+from asymformer_ros.frames.messages import stamp_ns
+from asymformer_ros.frames.pairing import QUEUE_SIZE, NearestStampPairing
 from asymformer_ros.node.filters import SimpleFilter
-from asymformer_ros.node.synchronizer import (
-    QUEUE_SIZE,
-    SYNCHRONIZERS,
-    NearestStampSynchronizer,
-    make_synchronizer,
-    stamp_ns,
-)
+from asymformer_ros.node.synchronizer import SYNCHRONIZERS, NearestStampSynchronizer, make_synchronizer
 from asymformer_ros.optional import installed
 
 pytestmark = pytest.mark.ros
@@ -338,7 +334,7 @@ def test_a_callback_that_was_held_up_does_not_let_colour_go_alone() -> None:
 def test_both_policies_let_colour_go_alone(policy: str) -> None:
     now, outputs = [0.0], []
     synchronizer = make_synchronizer(policy, 0.02, 1.0, 0.5)
-    synchronizer._clock = lambda: now[0]
+    synchronizer._pairing._clock = lambda: now[0]
     synchronizer.reset()
     synchronizer.registerCallback(lambda rgb, depth: outputs.append((rgb, depth)))
     images = [image(1000 + 100 * number) for number in range(10)]
@@ -372,3 +368,13 @@ def test_any_interleaving_lets_colour_go_alone_only_where_depth_is_silent_and_st
             assert abs(rgb - depth) <= slop_ms
     if len(sent) == len(arrivals) > 3 and now > 1:
         assert policy.outputs, "no depth came at all, and no colour went alone"
+
+
+def test_at_the_end_of_a_recording_the_pair_that_waits_for_a_nearer_one_goes_out() -> None:
+    pairs: Pairs = []
+    pairing = NearestStampPairing(record(pairs), 40 * MS, 1.0, clock=lambda: 0.0)
+    for stream, stamp in ((1, 1000), (1, 1033), (0, 1060)):  # depth of 1066 is expected
+        pairing.add(image(stamp), stream)
+    assert pairs == []
+    pairing.finish()
+    assert pairs == [(1060, 1033)]

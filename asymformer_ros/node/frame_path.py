@@ -14,17 +14,16 @@ from std_msgs.msg import Header
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.messages import image_size, intrinsics_of, is_for, stamp_ns
 from asymformer_ros.inference.last_resort import GpuLostError
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.upgrading import progress_of
 from asymformer_ros.node.camera import Camera
-from asymformer_ros.node.conversions import frame_from_messages, image_size
+from asymformer_ros.node.conversions import frame_from_messages
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.outputs import Result
 from asymformer_ros.node.parameters import Settings
-from asymformer_ros.node.points import intrinsics_of, is_for
 from asymformer_ros.node.serving import Serving
-from asymformer_ros.node.synchronizer import stamp_ns
 
 
 @dataclass(frozen=True)

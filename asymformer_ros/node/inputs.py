@@ -12,10 +12,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from asymformer_ros.errors import FrameError
+from asymformer_ros.frames.messages import stamp_ns
 from asymformer_ros.node.filters import Message, Subscriber
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.parameters import Settings, qos_overrides
-from asymformer_ros.node.synchronizer import make_synchronizer, stamp_ns
+from asymformer_ros.node.synchronizer import make_synchronizer
 from asymformer_ros.node.watch import Watch
 
 _STREAMS = ("colour", "depth")

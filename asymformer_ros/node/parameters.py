@@ -17,6 +17,7 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverriding
 
 from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.frames.pairing import PAIR_TIMEOUT, SLOP
 from asymformer_ros.inference.backend import BACKENDS, DEVICES
 from asymformer_ros.node.synchronizer import SYNCHRONIZERS
 
@@ -89,10 +90,12 @@ SPECS: dict[str, ParameterSpec] = {
         choices=("raw", "compressedDepth", "compressed"),
     ),
     "slop": ParameterSpec(
-        0.02, "Largest difference of colour and depth stamps that makes a pair, seconds.", limits=(0.0, 10.0)
+        SLOP, "Largest difference of colour and depth stamps that makes a pair, seconds.", limits=(0.0, 10.0)
     ),
     "pair_timeout": ParameterSpec(
-        1.0, "How long a message waits for its partner: depth may come this much later, seconds.", limits=(0.0, 60.0)
+        PAIR_TIMEOUT,
+        "How long a message waits for its partner: depth may come this much later, seconds.",
+        limits=(0.0, 60.0),
     ),
     "synchronizer": ParameterSpec(
         "nearest_stamp",
