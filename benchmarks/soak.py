@@ -37,7 +37,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
-from soak_camera import is_calm
+from soak_camera import LARGE_FIRST, is_calm, is_settling
 from soak_report import Soak, problems, write_report
 from std_msgs.msg import String
 
@@ -72,7 +72,7 @@ class Surroundings(Node):
         """Make one of the troubles, end the ones before it, and tell its name."""
         self.settle()
         troubles = (
-            self._simulated_time, self._deactivated, self._disabled, self._one_more_subscriber
+            self._simulated_time, self._deactivated, self._disabled, self.one_more_subscriber
         )  # fmt: skip
         return self._random.choice(troubles)()
 
@@ -81,6 +81,12 @@ class Surroundings(Node):
         for undo in self._undo:
             undo()
         self._undo = []
+
+    def renew(self) -> None:
+        """End every trouble, and have the node make its subscriptions anew."""
+        self.settle()
+        self._change(Transition.TRANSITION_DEACTIVATE)
+        self._change(Transition.TRANSITION_ACTIVATE)
 
     def _simulated_time(self) -> str:
         self._set("use_sim_time", True)
@@ -97,7 +103,8 @@ class Surroundings(Node):
         self._undo.append(lambda: self._set("enabled", True))
         return "node disabled and enabled"
 
-    def _one_more_subscriber(self) -> str:
+    def one_more_subscriber(self) -> str:
+        """Have the overlay made, until it is settled."""
         self._overlay = self.create_subscription(Image, "segmentation/overlay", lambda _: None, 10)
         self._undo.append(lambda: self.destroy_subscription(self._overlay))
         return "subscriber comes and goes"
@@ -175,8 +182,10 @@ def run(arguments: argparse.Namespace, work: Path) -> Soak:
     parameters = (f"model:={arguments.model}", "max_age:=5.0")
     options = [part for parameter in parameters for part in ("-p", parameter)]
     rclpy.init()
-    node_command = ("-m", "asymformer_ros.node.segmentation_node", "--ros-args", *options)
-    with running(*node_command, output=work / "node.log") as node, running(*_never_reads()):
+    soak.journal, soak.node_log = work / "journal", work / "node.log"
+    os.environ["SOAK_JOURNAL"] = str(soak.journal)
+    node_command = (str(_HERE / "soak_node.py"), "--ros-args", *options)
+    with running(*node_command, output=soak.node_log) as node, running(*_never_reads()):
         surroundings = Surroundings(soak, arguments.seed)
         while not surroundings.count_publishers("segmentation/labels") and node.poll() is None:
             rclpy.spin_once(surroundings, timeout_sec=0.5)
@@ -188,7 +197,6 @@ def run(arguments: argparse.Namespace, work: Path) -> Soak:
             camera.close()
     rclpy.try_shutdown()
     soak.exit_code = node.returncode
-    soak.log = (work / "node.log").read_text(errors="replace")
     return soak
 
 
@@ -208,23 +216,33 @@ def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, st
     next_sample = next_trouble = start
     choose = random.Random(soak.seed)
     end = start + soak.minutes * 60
+    settled = False
+    surroundings.one_more_subscriber()
     while (now := time.monotonic()) < end and node.poll() is None:
         if camera.process.poll() is not None:
             soak.troubles[f"the soak's own camera ended with {camera.process.returncode}"] += 1
-            camera.restart()
+            _kill(camera, soak)
         rclpy.spin_once(surroundings, timeout_sec=0.5)
         if now >= next_sample:
             next_sample += _SAMPLE_EVERY
             soak.sample(now - start, is_calm(start), process)
             if len(soak.samples) % _REPORT_EVERY == 0:
                 write_report(soak, output)
-        if is_calm(start):
-            surroundings.settle()
+        if is_calm(start) or is_settling(start):
+            if not settled and now - start > LARGE_FIRST:
+                surroundings.renew()
+                settled = True
         elif now >= next_trouble:
             next_trouble = now + _TROUBLE_EVERY
-            name = camera.restart() if choose.random() < 0.3 else surroundings.trouble()
+            settled = False
+            name = _kill(camera, soak) if choose.random() < 0.3 else surroundings.trouble()
             soak.troubles[name] += 1
     soak.crashed = node.poll() is not None
+
+
+def _kill(camera: Camera, soak: Soak) -> str:
+    soak.kills.append(time.monotonic_ns())
+    return camera.restart()
 
 
 def main() -> int:
@@ -243,10 +261,10 @@ def main() -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         soak = run(arguments, Path(work))
-    print(write_report(soak, arguments.output))
-    if wrong := problems(soak):
-        (arguments.output / "node.log").write_text(soak.log)
-        print("\n".join(wrong))
+        print(write_report(soak, arguments.output))
+        if wrong := problems(soak):
+            (arguments.output / "node.log").write_text(soak.log)
+            print("\n".join(wrong))
     return 1 if wrong else 0
 
 

@@ -1,6 +1,7 @@
 """The soak's camera, a process of its own: the package's golden frames, in calm and in faulty times by turns.
 
-Before the images of a frame it tells on `soak/sent` what it sends: stamp (ns), monotonic time (ns), and the faults.
+Before the images of a frame it tells on `soak/sent` what it sends: stamp (ns), monotonic time (ns), the faults, and the
+stamps that they have made of it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.node.camera_node import camera_info_message
 from asymformer_ros.node.conversions import image_message
+from asymformer_ros.node.synchronizer import stamp_ns
 
 TURN = 60.0
 """Seconds of calm, then of faults, and so on."""
@@ -35,6 +37,10 @@ TURN = 60.0
 LARGE_FIRST = 20.0
 """Seconds at the beginning with large images alone: DDS keeps each of its buffers as large as the largest message that
 it has held, so memory grows until every one has held such an image."""
+
+SETTLING = 5.0
+"""Seconds at the end of the faults without troubles and large images. In them the node's subscriptions are made anew,
+and with them DDS's buffers, so that the calm minutes' memory can be compared."""
 
 WIDTH, HEIGHT = 320, 240
 _TYPES = {"rgb": Image, "depth": Image, "info": CameraInfo}
@@ -44,6 +50,11 @@ _TOPICS = {"rgb": "rgb/image", "depth": "depth/image", "info": "rgb/camera_info"
 def is_calm(start: float) -> bool:
     """Whether no fault is made now. start: monotonic time of the soak's beginning, seconds."""
     return (time.monotonic() - start) % (2 * TURN) < TURN
+
+
+def is_settling(start: float) -> bool:
+    """Whether a calm minute is near."""
+    return (time.monotonic() - start) % (2 * TURN) > 2 * TURN - SETTLING
 
 
 class SoakCamera(Node):
@@ -78,7 +89,7 @@ class SoakCamera(Node):
             sent, faults = FAULTS["huge"](sent, self._rng), ["huge"]
         elif not calm and self._rng.random() < 0.5:
             sent, faults = self._spoilt(sent)
-        record = {"stamp": stamp, "at": time.monotonic_ns(), "calm": calm, "faults": faults}
+        record = {"stamp": stamp, "at": time.monotonic_ns(), "calm": calm, "faults": faults, **_told(sent, stamp)}
         self._told.publish(String(data=json.dumps(record)))
         for one in sent:
             heapq.heappush(self._waiting, (time.monotonic() + one.delay, next(self._numbers), one))
@@ -87,7 +98,8 @@ class SoakCamera(Node):
     def _spoilt(self, sent: list[Sent]) -> tuple[list[Sent], list[str]]:
         """One to three faults together."""
         made = []
-        for name in self._rng.choice(list(FAULTS), size=int(self._rng.integers(1, 4)), replace=False):
+        choice = [name for name in FAULTS if name != "huge" or not is_settling(self._start)]
+        for name in self._rng.choice(choice, size=int(self._rng.integers(1, 4)), replace=False):
             with contextlib.suppress(Exception):  # it does not go with the one before
                 sent = FAULTS[name](sent, self._rng)
                 made.append(str(name))
@@ -97,6 +109,19 @@ class SoakCamera(Node):
         while self._waiting and self._waiting[0][0] <= time.monotonic():
             sent = heapq.heappop(self._waiting)[2]
             self._topics[sent.topic].publish(sent.message)
+
+
+def _told(sent: list[Sent], stamp: int) -> dict[str, Any]:
+    """The stamps (ns) of colour and of depth images as they are sent, and which of them cannot be read."""
+    topics = {"rgb": "colour", "depth": "depth"}
+    told: dict[str, Any] = {"colour": [], "depth": [], "unreadable": []}
+    for one in sent:
+        if one.topic in topics:
+            unreadable = isinstance(one.message, bytes)
+            told[topics[one.topic]].append(stamp if unreadable else stamp_ns(one.message.header))
+            if unreadable:
+                told["unreadable"].append(topics[one.topic])
+    return told
 
 
 def _golden_frames() -> list[tuple[Any, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import psutil
+from soak_reasons import UNATTRIBUTED, reasons, short
 
 from asymformer_ros.optional import installed
 
 _LAST = 120  # seconds at the end in which a calm frame must have been served
+_UNDER_WAY = 3 * 10**9  # ns at the end of what is known
 _MIB = 2**20
-_LONGEST = 140  # characters
 
 
 @dataclass
@@ -37,7 +38,15 @@ class Soak:
     troubles: Counter[str] = field(default_factory=Counter)
     crashed: bool = False
     exit_code: int | None = None
-    log: str = ""
+    kills: list[int] = field(default_factory=list)  # of the camera, monotonic time, ns
+    node_log: Path = Path(os.devnull)
+    journal: Path = Path(os.devnull)
+    """What soak_node.py writes."""
+
+    @property
+    def log(self) -> str:
+        """What the node has said up to now."""
+        return self.node_log.read_text(errors="replace")
 
     def sample(self, second: float, calm: bool, process: psutil.Process) -> None:
         """Memory (resident, and unshared), threads and file handles of the node now."""
@@ -47,17 +56,12 @@ class Soak:
 
     def told(self, status: Any, calm: bool) -> None:
         """Take one report of /diagnostics; what its counts grew by belongs to calm or to faulty times."""
-        self.messages[_short(status.message.split(";")[0].split(":")[0])] += 1
+        self.messages[short(status.message.split(";")[0].split(":")[0])] += 1
         values = {value.key: value.value for value in status.values}
         for key, value in values.items():
             if key.startswith("frames "):
                 self.counts[calm][key.removeprefix("frames ")] += int(value) - int(self.values.get(key, 0))
         self.values = {**self.values, **values}
-
-
-def _short(text: str) -> str:
-    """A text that is the same for every number in it, without long repetitions, of 140 characters at most."""
-    return re.sub(r"(.)\1{9,}", r"\1...", re.sub(r"\d[\d.e+]*", "#", text))[:_LONGEST]
 
 
 def warm_up(soak: Soak) -> float:
@@ -97,7 +101,7 @@ def figures(soak: Soak) -> dict[str, Any]:
         "tracebacks": soak.log.count("Traceback"),
         "frames": {name: _frames(sent, arrived) for name, sent in rows.items()},
         "counted_by_the_node": {"calm": dict(soak.counts[True]), "faulty": dict(soak.counts[False])},
-        "reasons": _reasons(soak.log),
+        "reasons": _reasons(soak, set(arrived)),
         "diagnostics": dict(soak.messages.most_common(20)),
         "memory_mib": _memory(soak),
         "threads": _range(soak, 3),
@@ -113,10 +117,16 @@ def _frames(sent: list[dict[str, Any]], arrived: dict[int, int]) -> dict[str, An
     return {"sent": len(sent), "labelled": len(ages), "age_ms_p50_p95_p99": told}
 
 
-def _reasons(log: str) -> list[str]:
-    """What the node said of lost frames, each kind once, shortened."""
-    told = re.findall(r"frame (?:refused|stale|failed): [^\n]*", log)
-    return sorted({_short(text.replace(" (said once; /diagnostics counts the rest)", "")) for text in told})
+def _reasons(soak: Soak, labelled: set[int]) -> dict[str, dict[str, int]]:
+    """Why frames have no labels, in calm and in faulty times; those that may still be under way are left out."""
+    newest = max((one["at"] for one in soak.sent), default=0) - _UNDER_WAY
+    told: dict[str, dict[str, int]] = {}
+    for name, calm in (("calm", True), ("faulty", False)):
+        frames = [one for one in soak.sent if one["calm"] == calm and one["at"] < newest]
+        for reason, count in reasons(frames, labelled, soak.journal, soak.kills).items():
+            told.setdefault(reason, {"calm": 0, "faulty": 0})[name] = count
+    told.setdefault(UNATTRIBUTED, {"calm": 0, "faulty": 0})
+    return dict(sorted(told.items(), key=lambda row: (row[0] == UNATTRIBUTED, -sum(row[1].values()))))
 
 
 def _memory(soak: Soak) -> dict[str, Any]:
@@ -192,7 +202,8 @@ def markdown(told: dict[str, Any]) -> str:
     lines += ["", "| fault | frames with it | of them labelled |", "|---|---|---|"]
     lines += [f"| {name} | {row['sent']} | {row['labelled']} |" for name, row in told["faults"].items()]
     lines += ["", "| trouble | times |", "|---|---|", *(f"| {name} | {n} |" for name, n in told["troubles"].items())]
-    lines += ["", "| reason that the node told |", "|---|", *(f"| {reason} |" for reason in told["reasons"])]
+    lines += ["", "| why a frame has no labels | in calm minutes | in faulty minutes |", "|---|---|---|"]
+    lines += [f"| {reason} | {row['calm']} | {row['faulty']} |" for reason, row in told["reasons"].items()]
     lines += ["", "| /diagnostics said | seconds |", "|---|---|"]
     lines += [f"| {text} | {n} |" for text, n in told["diagnostics"].items()]
     return "\n".join(lines) + "\n"
