@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -124,13 +125,21 @@ class Peer:
         return self.node.create_publisher(message_type, topic, qos_profile_sensor_data)
 
     def call(self, service_type: type, name: str, request: Any) -> Any:
-        """Call a service and return its response."""
+        """Call a service and return its response.
+
+        The middleware loses an answer to a client that the server has not discovered yet, which `wait_for_service`
+        cannot see. So a client that was not answered asks once more.
+        """
         client = self.node.create_client(service_type, name)
         assert client.wait_for_service(TIMEOUT), f"no service {name}"
-        future = client.call_async(request)
-        wait_until(future.done, f"an answer of {name}")
+        futures = [client.call_async(request)]
+        with contextlib.suppress(AssertionError):
+            wait_until(futures[0].done, f"an answer of {name}", TIMEOUT / 3)
+        if not futures[0].done():
+            futures.append(client.call_async(request))
+        wait_until(lambda: any(future.done() for future in futures), f"an answer of {name}")
         self.node.destroy_client(client)
-        return future.result()
+        return next(future.result() for future in futures if future.done())
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> None:
