@@ -26,10 +26,10 @@ from soak_faults import FAULTS, Sent
 from std_msgs.msg import Header, String
 
 from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.messages import stamp_ns
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.node.camera_node import camera_info_message
 from asymformer_ros.node.conversions import image_message
-from asymformer_ros.node.synchronizer import stamp_ns
 
 TURN = 60.0
 """Seconds of calm, then of faults, and so on."""

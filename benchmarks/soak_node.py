@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from asymformer_ros.frames.messages import stamp_ns
 from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs
 from asymformer_ros.node.segmentation_node import SegmentationNode, main
-from asymformer_ros.node.synchronizer import stamp_ns
 from asymformer_ros.node.worker import Mailbox
 
 
