@@ -21,7 +21,8 @@ import numpy as np
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.backend import InferenceBackend
-from asymformer_ros.inference.selection import ServingOptions, open_serving
+from asymformer_ros.inference.options import ServingOptions
+from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.models.export import write_model
 from asymformer_ros.models.opening import open_model
 

@@ -128,7 +128,8 @@ def group_of(layer: str) -> str:
 
 def swap_part(name: str, model: str, folder: Path) -> dict[str, Any]:
     """9. Frames at 30 Hz while the engine is built, verified and swapped in: the longest gap between two answers."""
-    from asymformer_ros.inference.selection import ServingOptions, open_serving
+    from asymformer_ros.inference.options import ServingOptions
+    from asymformer_ros.inference.selection import open_serving
 
     _fresh_with_timings(folder, name)
     backend = open_serving(model, ServingOptions(engine_cache=str(folder / name)))

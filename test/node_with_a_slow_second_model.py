@@ -6,7 +6,8 @@ import sys
 
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.inference.backend import InferenceBackend
-from asymformer_ros.inference.selection import ServingOptions, open_backend
+from asymformer_ros.inference.libraries import open_backend
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.node import segmentation_node, serving
 
 opened: list[str] = []

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from asymformer_ros.errors import BackendError
-from asymformer_ros.inference import selection, tensorrt
+from asymformer_ros.inference import libraries, selection, tensorrt
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
 from asymformer_ros.node.segmentation_node import main
 
@@ -34,5 +34,5 @@ class StandIn:
 
 
 selection.engine_obstacle = lambda gpu: ""
-tensorrt.open_engine = lambda *_: StandIn(selection.open_backend("torch", "untrained", "cpu"))
+tensorrt.open_engine = lambda *_: StandIn(libraries.open_backend("torch", "untrained", "cpu"))
 sys.exit(main())

@@ -13,10 +13,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="the torch backend is the reference of the contract")
 from torch.nn import functional as F
 
+from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.errors import BackendError, ConfigurationError
+from asymformer_ros.inference import libraries
 from asymformer_ros.inference import torch as torch_backend
 from asymformer_ros.inference.backend import InferenceBackend
-from asymformer_ros.inference.selection import open_backend
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.models import catalogue as weights
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.catalogue import DEMO, KnownWeights
@@ -210,6 +212,7 @@ class TestAModelWithBothFiles:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
+        monkeypatch.setattr(libraries, "probe_gpu", lambda: GpuInfo("Orin", (8, 7), (12, 6)))
         monkeypatch.setattr(torch_backend, "why_no_cuda", lambda: why_not)
         monkeypatch.setattr(
             torch_backend.TorchBackend,
@@ -222,10 +225,16 @@ class TestAModelWithBothFiles:
     def test_without_pytorch_auto_says_so_and_takes_onnx_runtime(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        monkeypatch.setattr(libraries, "probe_gpu", lambda: GpuInfo("Orin", (8, 7), (12, 6)))
         monkeypatch.delitem(sys.modules, "asymformer_ros.inference.torch")
         monkeypatch.setitem(sys.modules, "torch", None)
         assert open_backend("auto", "demo").name == "onnxruntime cpu fp32"
         assert caplog.messages[0].startswith("the torch backend needs torch, which is not")
+
+    def test_pytorch_is_not_even_imported_where_the_driver_has_no_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(libraries, "probe_gpu", lambda: NoGpu("no NVIDIA driver"))
+        monkeypatch.setitem(sys.modules, "asymformer_ros.inference.torch", None)
+        assert open_backend("auto", "demo").name == "onnxruntime cpu fp32"
 
     def test_without_onnx_runtime_auto_says_so_and_takes_pytorch_on_the_cpu(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

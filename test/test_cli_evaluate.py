@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from asymformer_ros import __version__
 from asymformer_ros.cli.evaluated import serving_options
 from asymformer_ros.cli.main import build_parser, main
 from asymformer_ros.frames.images import write_png
-from asymformer_ros.inference.selection import ServingOptions
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.models.labels import label_set
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +33,14 @@ HERE = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_set(tmp_path_factory.mktemp("data") / "set")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the graphs of bundles are kept between the tests, and not with the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +118,8 @@ def test_the_model_is_opened_and_hashed_once(
     monkeypatch.setattr(bundle.ModelBundle, "load", staticmethod(count("bundle", load)))
     monkeypatch.setattr(bundle.ModelBundle, "sha256", property(count("hash of a bundle", sha256)))
     monkeypatch.setattr(onnx_file, "_load", count("onnx file and its hash", read))
-    report = evaluated(model, data, tmp_path / "report", "--limit", "1", "--device", "cpu")
+    library = {"bundle": "torch", "onnx": "onnxruntime"}[kind]
+    report = evaluated(model, data, tmp_path / "report", "--limit", "1", "--device", "cpu", "--backend", library)
     assert calls == {"bundle": ["bundle", "hash of a bundle"], "onnx": ["onnx file and its hash"]}[kind]
     assert len(report["model"]["sha256"]) == 64  # type: ignore[index]
 
@@ -157,7 +166,7 @@ def test_the_table_is_on_stdout_and_the_rest_on_stderr(
     wall = report["class_iou"]["wall"]  # type: ignore[index]
     assert lines[1].split() == ["wall", f"{wall * 100:.2f}"]
     assert f"mean IoU {report['mean_iou'] * 100:.2f}".split() in [line.split() for line in lines]  # type: ignore[operator]
-    assert lines[-2].startswith("untrained, torch cpu fp32: 3 frames, ")
+    assert lines[-2].startswith("untrained, onnxruntime cpu fp32: 3 frames, ")
     assert lines[-1] == f"wrote {tmp_path / 'report.json'}"
     assert "3/3" in err
 
@@ -313,13 +322,13 @@ def test_options_that_make_no_sense_take_one_line(
 def test_the_node_has_the_scores_of_its_backend(bundle: Path, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="needs ROS")
     words = ["evaluate", str(bundle), "--data", str(data), "--device", "cpu", "--backend"]
+    assert main([*words, "auto", "-o", str(tmp_path / "auto")]) == 0
     node = ["node", "-o", str(tmp_path / "node")]
     code = f"from asymformer_ros.cli.main import main\nsys.exit(main({[*words, *node]!r}))"
     answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
-    assert main([*words, "torch", "-o", str(tmp_path / "torch")]) == 0
-    theirs, ours = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("torch", "node"))
-    assert ours["backend"] == "node, torch cpu fp32"
+    theirs, ours = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("auto", "node"))
+    assert ours["backend"] == "node, onnxruntime cpu fp32"
     assert ours["frames_per_second"] > 0
     for key in ("mean_iou", "pixel_accuracy", "confusion_matrix", "calibration", "model", "by_depth"):
         assert ours[key] == theirs[key], key

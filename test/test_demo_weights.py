@@ -13,8 +13,8 @@ from asymformer_ros.frames.depth import metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.catalogue import DEMO
 from asymformer_ros.simulation.data_set import TEST_SEEDS
 from asymformer_ros.simulation.world import World

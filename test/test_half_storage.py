@@ -16,7 +16,7 @@ from asymformer_ros.engine.golden import read_golden
 from asymformer_ros.errors import CheckpointError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.frames.frame import RgbdFrame
-from asymformer_ros.inference.selection import open_backend
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.export import export_model
 from asymformer_ros.models.labels import label_set

@@ -17,7 +17,9 @@ pytest.importorskip("onnxruntime", reason="the models of these tests are ONNX fi
 from test_onnxruntime import SIZE, foreign_file
 
 from asymformer_ros.errors import AsymformerError, CheckpointError, ConfigurationError
-from asymformer_ros.inference.selection import ServingOptions, open_backend, open_serving
+from asymformer_ros.inference.libraries import open_backend
+from asymformer_ros.inference.options import ServingOptions
+from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.models.opening import open_model
 

@@ -14,9 +14,9 @@ pytest.importorskip("onnxruntime", reason="the onnxruntime backend needs ONNX Ru
 from onnx import TensorProto, helper, numpy_helper
 
 from asymformer_ros.errors import AsymformerError, BackendError, CheckpointError
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
 from asymformer_ros.inference.processing import classify
-from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.models.opening import open_model
@@ -205,7 +205,7 @@ def test_serving_an_onnx_file_needs_no_pytorch(exported: Path) -> None:
 import sys
 sys.modules["torch"] = None
 import numpy as np
-from asymformer_ros.inference.selection import open_backend
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.inference.segmenter import Segmenter
 segmenter = Segmenter(open_backend("auto", {str(exported)!r}))

@@ -21,7 +21,7 @@ from asymformer_ros.engine.source import analyse_model
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.frames.resize import resize_frame
-from asymformer_ros.inference.selection import open_backend
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.export import export_model
 from asymformer_ros.models.labels import label_set

@@ -16,8 +16,8 @@ from asymformer_ros.evaluation.confusion import ConfusionMatrix, Scores
 from asymformer_ros.evaluation.depth_loss import AS_IT_IS, dropout
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.recording import RgbdRecording
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.inference.selection import open_backend
 from asymformer_ros.models.catalogue import DEMO, ROOMS
 from asymformer_ros.models.labels import label_set
 

@@ -28,8 +28,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.frames.depth import metres_from_millimetres
 from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.inference.selection import open_backend
 
 pytestmark = pytest.mark.ros
 

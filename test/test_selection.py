@@ -21,7 +21,8 @@ from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.inference import selection, tensorrt
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
-from asymformer_ros.inference.selection import ServingOptions, engine_obstacle, open_serving
+from asymformer_ros.inference.options import ServingOptions
+from asymformer_ros.inference.selection import engine_obstacle, open_serving
 from asymformer_ros.inference.torch import TorchBackend
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.bundle import ModelBundle

@@ -25,7 +25,7 @@ from asymformer_ros.engine.request import EngineRequest, choose_builder
 from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.engine.verify import MIN_AGREEMENT
 from asymformer_ros.errors import BackendError
-from asymformer_ros.inference.selection import open_backend
+from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
 from asymformer_ros.models.opening import open_model
 

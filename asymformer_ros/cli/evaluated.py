@@ -12,8 +12,9 @@ from pathlib import Path
 
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.evaluation.evaluate import Segments
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.inference.selection import ServingOptions, open_serving
+from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.opening import open_model

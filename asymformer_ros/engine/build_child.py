@@ -24,6 +24,7 @@ from asymformer_ros.errors import AsymformerError
 from asymformer_ros.system.files import write_atomically
 from asymformer_ros.system.signals import end_with_parent
 
+_NICE = 10  # of the export beside a node that serves
 _STEP_INTERVAL = 0.1  # seconds between two steps that are told
 
 
@@ -69,6 +70,8 @@ def main() -> int:
         if building:
             options = BuildOptions.from_json(request["options"])
             reporter.send("done", **_build(Path(request["onnx"]), made, options, reporter))
+        elif request["task"] == "cpu_graph":
+            reporter.send("done", **_make_cpu_graph(request, reporter))
         else:
             reporter.send("done", pinned=_make_graph(request, reporter))
     except StorageError as error:
@@ -127,6 +130,18 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
         return nodes_to_pin(graph, kept)
     _store(Path(request["onnx"]), source.typed_graph(graph, precision, kept).SerializeToString())
     return ()
+
+
+def _make_cpu_graph(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Write the graph of a bundle or checkpoint for a CPU, in the time that serving leaves."""
+    from asymformer_ros.engine import source
+    from asymformer_ros.models.opening import open_model
+
+    os.nice(_NICE)
+    reporter.phase("Exporting the network", 1)
+    model = open_model(request["model"], label_set=request["label_set"], form="bundle")
+    _store(Path(request["onnx"]), source.cpu_graph(model).SerializeToString())
+    return {}
 
 
 def _inspect(library: api.TensorRt, plan: bytes, logger: Any, reporter: Reporter) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 from asymformer_ros.engine.context import BuildContext
-from asymformer_ros.engine.disk import writing
+from asymformer_ros.engine.disk import writing, writing_temporarily
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
 from asymformer_ros.system.files import user_folder, write_atomically
 
@@ -60,7 +61,7 @@ class EngineCache:
         """
         shape = "x".join(map(str, next(iter(identity.shapes.values()), ())))
         gpu = f"{identity.gpu}-{identity.multiprocessors}sm" if identity.gpu else "no-gpu"
-        return self.folder / f"{_first_layout(identity)}-{shape}-{_file_name(gpu)}"
+        return self.folder / "-".join(filter(None, (_first_layout(identity), shape, _file_name(gpu))))
 
     def find(self, identity: EngineIdentity, *, verified: bool = True) -> Engine | Stale:
         """The engine that is exactly what is wanted and undamaged; verified: and that has passed its verification."""
@@ -120,6 +121,25 @@ def sweep(slot: Path) -> None:
     (slot / KERNELS).unlink(missing_ok=True)
     for leftover in slot.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_plan(slot: Path) -> Iterator[Path]:
+    """A file to build in, which is gone afterwards unless it was stored; `sweep` finds what a killed process left."""
+    plan = slot / f".engine.{os.getpid()}.tmp"
+    try:
+        yield plan
+    finally:
+        plan.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for what a build needs on its way. Raises StorageError where there can be none."""
+    with writing_temporarily():
+        folder = TemporaryDirectory(prefix="asymformer_engine_", ignore_cleanup_errors=True)
+    with folder as name:
+        yield Path(name)
 
 
 def _examine(slot: Path, here: Callable[[EngineIdentity], EngineIdentity], *, verified: bool = True) -> Engine | Stale:

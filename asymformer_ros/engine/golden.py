@@ -87,6 +87,14 @@ def answer_golden(reference: Answering, size: tuple[int, int], context: BuildCon
     return Golden(np.stack([answer.labels for answer in _answers(reference, frames, context)]), _hash(frames))
 
 
+def golden_of(
+    size: tuple[int, int], answer: Callable[[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.uint8]]
+) -> Golden:
+    """As `answer_golden`, of a function from rgb and depth of one frame to its labels."""
+    frames = golden_frames(size)
+    return Golden(np.stack([answer(rgb, depth) for rgb, depth in frames]), _hash(frames))
+
+
 def add_golden(model: Any, golden: Golden) -> None:
     """Write the answers into the metadata of an onnx.ModelProto, in place of those that it has."""
     kept = [entry for entry in model.metadata_props if entry.key != KEY]

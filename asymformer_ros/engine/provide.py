@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from asymformer_ros.engine.build import BuildResult, GraphFiles, build_plan
-from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep
+from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep, temporary_folder, temporary_plan
 from asymformer_ros.engine.context import BuildContext, BuildEndedError
-from asymformer_ros.engine.disk import writing_temporarily
 from asymformer_ros.engine.manifest import EngineManifest, file_sha256
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.request import EngineRequest
@@ -43,7 +38,7 @@ def provide_engine(cache: EngineCache, request: EngineRequest, context: BuildCon
         for reason in found.reasons:
             _log.info("the engine in the cache is stale: %s", reason)
         sweep(slot)
-        with _temporary(slot) as plan, _folder() as folder:
+        with temporary_plan(slot) as plan, temporary_folder() as folder:
             kept = request.report.fp32_layers if request.report else None
             graphs = GraphFiles(request.model, folder, request.library.precision_in_graph, kept)
             timings = cache.folder / f"timings-{request.library.name}-{request.library.version}.bin"
@@ -58,23 +53,6 @@ def _find(cache: EngineCache, request: EngineRequest) -> Engine | Stale:
         built = found.manifest.optimization_level
         return Stale((f"it was built with optimization level {'default' if built is None else built}, not {level}",))
     return found
-
-
-@contextmanager
-def _temporary(slot: Path) -> Iterator[Path]:
-    plan = slot / f".engine.{os.getpid()}.tmp"
-    try:
-        yield plan
-    finally:
-        plan.unlink(missing_ok=True)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with writing_temporarily():
-        folder = TemporaryDirectory(prefix="asymformer_engine_", ignore_cleanup_errors=True)
-    with folder as name:
-        yield Path(name)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from onnx import ModelProto
 
 from asymformer_ros.engine.frames import SIMULATED, sample_frames
+from asymformer_ros.engine.golden import add_golden, golden_of
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.model import Model
@@ -35,6 +37,17 @@ def plain_graph(model: Model) -> ModelProto:
     """The FP32 graph in the form that builders make a fast engine of, however old the model's file is."""
     graph = give_labels(model.graph, model.card.temperature) if model.signature.gives_labels else model.graph
     return widen_values(graph)
+
+
+def cpu_graph(model: Model) -> ModelProto:
+    """The graph of a bundle for a CPU: class scores at stride 4, with the network's own answers to golden frames."""
+    from asymformer_ros.models.camera_network import plain_labels
+    from asymformer_ros.models.export import ExportOptions, export_model
+
+    assert model.bundle is not None
+    graph = export_model(model.bundle, ExportOptions(outputs="logits4"))
+    add_golden(graph, golden_of(model.card.input_size, partial(plain_labels, model.bundle)))
+    return graph
 
 
 def typed_graph(graph: ModelProto, precision: str, fp32_layers: tuple[str, ...]) -> ModelProto:

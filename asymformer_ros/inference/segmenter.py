@@ -98,7 +98,8 @@ def load(
     there is no such model, BackendError where an explicit choice cannot run, DependencyError where a library is
     missing, ConfigurationError for a value that makes no sense and for a label set or groups that do not fit.
     """
-    from asymformer_ros.inference.selection import ServingOptions, open_serving
+    from asymformer_ros.inference.options import ServingOptions
+    from asymformer_ros.inference.selection import open_serving
 
     options = ServingOptions(backend, device, "" if label_set is None else fspath(label_set))
     return with_groups(open_serving(fspath(model), options), label_groups)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from asymformer_ros.engine.api import TensorRt, installed_builders
@@ -12,15 +10,16 @@ from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.engine.golden import GoldenCheck
-from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.engine.provide import provide_engine
 from asymformer_ros.engine.request import EngineRequest, choose_builder
 from asymformer_ros.engine.runtime import EngineFile, shared_runtime
-from asymformer_ros.errors import AsymformerError, BackendError, ConfigurationError, DependencyError
-from asymformer_ros.inference.backend import BACKENDS, DEVICES, InferenceBackend
+from asymformer_ros.errors import AsymformerError, BackendError, DependencyError
+from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.inference.cpu import bundle_to_export, open_exported, open_without_engine
 from asymformer_ros.inference.last_resort import LastResortBackend
+from asymformer_ros.inference.libraries import FORMS, choose, open_backend, server
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
-from asymformer_ros.models.catalogue import ModelFiles, model_files
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.opening import open_model
 from asymformer_ros.onnx_graph.report import PrecisionReport
@@ -28,38 +27,11 @@ from asymformer_ros.optional import installed
 
 _log = logging.getLogger(__name__)
 
-_FORMS = {"torch": "bundle", "onnxruntime": "onnx"}
-"""Which file of known weights a library reads."""
-
-
-@dataclass(frozen=True)
-class ServingOptions:
-    """How a model is to be served. Raises ConfigurationError where a value makes no sense.
-
-    backend: one of BACKENDS. device: of PyTorch, one of DEVICES. label_set: see `open_model`. batch: images that come
-    together. precision: one of PRECISIONS, that the engine is tried in first. precision_report: JSON of
-    `asymformer precision`, "" for none. engine_cache: folder, "" for the default. workspace_mib: scratch memory of the
-    engine, 0 for the builder's own choice. wait: whether "auto" waits for the engine instead of serving meanwhile.
-    """
-
-    backend: str = "auto"
-    device: str = "auto"
-    label_set: str = ""
-    batch: int = 1
-    precision: str = "fp16"
-    precision_report: str = ""
-    engine_cache: str = ""
-    workspace_mib: int = 0
-    wait: bool = False
-
-    def __post_init__(self) -> None:
-        for name, allowed in (("backend", BACKENDS), ("device", DEVICES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise ConfigurationError(f"{name} is '{getattr(self, name)}': expected one of {', '.join(allowed)}")
+_DEFAULT = ServingOptions()
 
 
 def open_serving(
-    name: str, options: ServingOptions = ServingOptions(), context: BuildContext | None = None
+    name: str, options: ServingOptions = _DEFAULT, context: BuildContext | None = None
 ) -> InferenceBackend:
     """Open a model, by name or path, in the backend that is asked for.
 
@@ -71,6 +43,8 @@ def open_serving(
     cannot be loaded, ConfigurationError where its label set does not fit.
     """
     context = context or BuildContext()
+    if options.backend == "onnxruntime" and bundle_to_export(name, options.device):
+        return open_exported(name, options, context)
     if options.backend in ("torch", "onnxruntime"):
         return open_backend(options.backend, name, options.device, options.label_set)
     gpu = probe_gpu()
@@ -81,21 +55,8 @@ def open_serving(
         return _open_only_engine(name, options, gpu, context)
     if obstacle:
         _log.warning("no TensorRT engine: %s", obstacle)
-        return open_backend("auto", name, options.device, options.label_set)
+        return open_without_engine(name, options, context)
     return (_wait_for_engine if options.wait else _open_upgrading)(name, options, gpu, context)
-
-
-def open_backend(choice: str, name: str, device: str = "auto", label_set: str = "") -> InferenceBackend:
-    """Load a model into PyTorch or ONNX Runtime: the one that is asked for, or with "auto" the better one here.
-
-    That is, of a model with both files: PyTorch on CUDA, else ONNX Runtime, else PyTorch on the CPU. Raises as
-    `open_serving` does.
-    """
-    if choice not in (*_FORMS, "auto"):
-        raise ConfigurationError(f"backend is '{choice}': expected one of auto, {', '.join(_FORMS)}")
-    library = _choose(choice, name, device)
-    serve = _server(library, device)
-    return serve(open_model(name, label_set=label_set, form=_FORMS[library]))
 
 
 def engine_obstacle(gpu: GpuInfo | NoGpu) -> str:
@@ -113,7 +74,7 @@ def golden_check(model: Model, library: TensorRt) -> GoldenCheck:
     return GoldenCheck(
         model,
         lambda plan: _load(plan, library, "engine", model),
-        lambda: _server("torch" if model.bundle else "onnxruntime", "cpu")(model),
+        lambda: server("torch" if model.bundle else "onnxruntime", "cpu")(model),
     )
 
 
@@ -122,8 +83,8 @@ def _open_upgrading(
 ) -> InferenceBackend:
     """One model, opened once, for both: PyTorch or ONNX Runtime serves it until the engine does."""
     try:
-        library = _choose("auto", name, options.device)
-        serve, model = _server(library, options.device), _open_model(name, options, _FORMS[library])
+        library = choose("auto", name, options.device)
+        serve, model = server(library, options.device), _open_model(name, options, FORMS[library])
         _start_runtime(gpu)
         return UpgradingBackend(lambda: serve(model), lambda context: _open_engine(model, options, gpu, context))
     except (BackendError, DependencyError) as error:
@@ -147,7 +108,7 @@ def _wait_for_engine(
         return _open_only_engine(name, options, gpu, context)
     except AsymformerError as error:
         _log.warning("no TensorRT engine: %s", error)
-        return open_backend("auto", name, options.device, options.label_set)
+        return open_without_engine(name, options, context)
 
 
 def _open_only_engine(
@@ -188,68 +149,3 @@ def _load(plan: Path, library: TensorRt, precision: str, model: Model) -> Infere
     from asymformer_ros.inference.tensorrt import open_engine
 
     return open_engine(EngineFile(plan, library, precision), model)
-
-
-def _server(library: str, device: str) -> Callable[[Model], InferenceBackend]:
-    """What opens a model in a library. Says what to install where the library is missing, before a model is read."""
-    if library == "onnxruntime":
-        from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
-
-        return OnnxRuntimeBackend.open
-    from asymformer_ros.inference.torch import TorchBackend
-
-    def serve(model: Model) -> InferenceBackend:
-        backend = TorchBackend.open(model, device)
-        if backend.device == "cpu":
-            return backend
-        return LastResortBackend(backend, (lambda: TorchBackend.open(model, "cpu")) if device == "auto" else None)
-
-    return serve
-
-
-def _choose(choice: str, name: str, device: str) -> str:
-    """A key of _FORMS. Raises BackendError where that library cannot serve a model that has only the other file."""
-    files = model_files(name)
-    library = _better(files, device) if choice == "auto" else choice
-    if library == "torch" and not files.bundle:
-        raise BackendError(
-            f"backend is 'torch' but model '{name}' is an ONNX file: set backend to onnxruntime or auto, or give the "
-            "bundle that it was exported from"
-        )
-    if library == "onnxruntime" and not files.onnx:
-        raise BackendError(
-            f"backend is 'onnxruntime' but model '{name}' is no .onnx file: "
-            f"export it first with `asymformer export {name} {Path(name).stem}.onnx`"
-        )
-    if library == "onnxruntime" and device == "cuda":
-        raise BackendError(
-            "device is 'cuda' but the onnxruntime backend runs on the CPU: set device to auto, or give the bundle "
-            "that the ONNX file was exported from to the torch backend"
-        )
-    return library
-
-
-def _better(files: ModelFiles, device: str) -> str:
-    if not files.onnx:
-        return "torch"
-    if not files.bundle:
-        return "onnxruntime"
-    reason = "" if device == "cuda" else _why_no_cuda(device)
-    if not reason:
-        return "torch"
-    missing = [name for name in ("onnx", "onnxruntime") if not installed(name)]
-    if missing:
-        _log.warning("%s is not installed: PyTorch runs on the CPU", " and ".join(missing))
-        return "torch"
-    _log.warning("%s: ONNX Runtime runs on the CPU", reason)
-    return "onnxruntime"
-
-
-def _why_no_cuda(device: str) -> str:
-    if device == "cpu":
-        return "device is 'cpu'"
-    try:
-        from asymformer_ros.inference.torch import why_no_cuda
-    except DependencyError as error:
-        return str(error)
-    return why_no_cuda()

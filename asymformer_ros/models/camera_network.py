@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.normalization import Normalization
+from asymformer_ros.models.signature import camera_feeds
 from asymformer_ros.network.deploy import fold, fold_colour
 
 
@@ -27,6 +30,18 @@ def normalized_depth(depth: Tensor, normalization: Normalization, dtype: torch.d
     scale, shift = normalization.millimetres
     low, high = depth.to(dtype).permute(0, 3, 1, 2).split(1, dim=1)
     return low * scale + (high * (256 * scale) + shift)
+
+
+@torch.inference_mode()
+def plain_labels(bundle: ModelBundle, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Labels (h, w) of one frame by the network as it was trained, unfolded: what every other form is measured by.
+
+    rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown, of the card's input size.
+    """
+    images, normalization = camera_feeds(rgb, depth), bundle.card.normalization
+    colour = normalized_colour(torch.from_numpy(images["rgb"]), normalization)
+    logits = bundle.network.eval()(colour, normalized_depth(torch.from_numpy(images["depth"]), normalization))
+    return cast(NDArray[np.uint8], logits[0].argmax(0).to(torch.uint8).numpy())
 
 
 class CameraNetwork(nn.Module):

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import BackendError
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.segmenter import Segmenter, with_groups
-from asymformer_ros.inference.selection import ServingOptions, open_serving
+from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.inference.upgrading import progress_of, settle
 from asymformer_ros.node.parameters import Settings
 

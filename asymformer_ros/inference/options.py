@@ -1,0 +1,35 @@
+"""What is asked of the serving of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asymformer_ros.engine.options import PRECISIONS
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.inference.backend import BACKENDS, DEVICES
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """How a model is to be served. Raises ConfigurationError where a value makes no sense.
+
+    backend: one of BACKENDS. device: of PyTorch, one of DEVICES. label_set: see `open_model`. batch: images that come
+    together. precision: one of PRECISIONS, that the engine is tried in first. precision_report: JSON of
+    `asymformer precision`, "" for none. engine_cache: folder, "" for the default. workspace_mib: scratch memory of the
+    engine, 0 for the builder's own choice. wait: whether "auto" waits for the engine instead of serving meanwhile.
+    """
+
+    backend: str = "auto"
+    device: str = "auto"
+    label_set: str = ""
+    batch: int = 1
+    precision: str = "fp16"
+    precision_report: str = ""
+    engine_cache: str = ""
+    workspace_mib: int = 0
+    wait: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("backend", BACKENDS), ("device", DEVICES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise ConfigurationError(f"{name} is '{getattr(self, name)}': expected one of {', '.join(allowed)}")
