@@ -73,7 +73,7 @@ def test_no_advice_assumes_that_an_index_has_this_package() -> None:
 def test_every_library_that_an_extra_brings_for_use_has_its_advice() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    for extra in ("torch", "onnx", "sim", "download", "tensorrt", "rtx", "train", "evaluate", "nyuv2"):
+    for extra in ("torch", "onnx", "sim", "download", "tensorrt", "rtx", "train", "evaluate", "nyuv2", "bags", "fleet"):
         for requirement in config["options.extras_require"][extra].split("\n"):
             name = re.split(r"[<>=;]", requirement)[0].strip()
             assert not name or name in BRINGS, f"{extra} brings {name}"

@@ -28,6 +28,7 @@ SUBCOMMANDS = {
     "export": "make an ONNX file from a model",
     "precision": "say which layers of a model may run in FP16",
     "render": "render a labelled data set of simulated rooms",
+    "segment": "segment recordings: folders, ROS 2 bags, videos",
     "train": "train a model on labelled frames",
     "untrained": "make a model bundle with random weights",
     "weights": "list and download trained weights",

@@ -113,11 +113,20 @@ class FileDataSet:
 
     def __getitem__(self, index: int) -> LabelledFrame:
         """See DataSet."""
-        rgb, depth, labels = self._files[index]
-        colour, metres = _read_rgb(rgb), _read_metres(depth, self._layout)
+        rgb, _, labels = self._files[index]
+        frame = self.frame(index)
         stored = _read_array(labels) if labels.suffix == ".npy" else read_label_image(labels)
         try:
-            return LabelledFrame(RgbdFrame(colour, metres), self._classes_of(stored))
+            return LabelledFrame(frame, self._classes_of(stored))
+        except FrameError as error:
+            raise FrameError(f"'{rgb}' with its depth and labels: {error}") from error
+
+    def frame(self, index: int) -> RgbdFrame:
+        """A frame without its labels, which need not be there. Raises FrameError."""
+        rgb, depth, _ = self._files[index]
+        colour, metres = _read_rgb(rgb), _read_metres(depth, self._layout)
+        try:
+            return RgbdFrame(colour, metres)
         except FrameError as error:
             raise FrameError(f"'{rgb}' with its depth and labels: {error}") from error
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,24 @@ def encode_png(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     """(H, W, 3) uint8 RGB, or (H, W) uint8 or uint16, as the content of a PNG file."""
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image)
     return data.tobytes()
+
+
+def encode_indexed_png(labels: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> bytes:
+    """(H, W) uint8 as the content of an indexed PNG file, whose palette (RGB) is within; 255 is black, or nearly.
+
+    Unused entries repeat the first one, so each colour tells its first index.
+    """
+    palette = np.full((256, 3), colors[0], np.uint8)
+    palette[: len(colors)] = colors
+    palette[255] = next(grey for shade in range(256) if (grey := (shade, shade, shade)) not in colors)
+    height, width = labels.shape
+    rows = np.zeros((height, width + 1), np.uint8)  # each row begins with its filter, none
+    rows[:, 1:] = labels
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
+    return _PNG_MAGIC + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def write_png(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:

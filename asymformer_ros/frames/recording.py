@@ -72,9 +72,13 @@ class RgbdRecording(Sequence[RgbdFrame]):
         raw = self.raw(index)
         return RgbdFrame(rgb=raw.rgb, depth=metres_from_millimetres(raw.depth))
 
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Colour and depth of one frame."""
+        return self._colors[index], self._depths[index]
+
     def raw(self, index: int) -> RawRgbd:
         """One frame as recorded, without any conversion."""
-        color, depth = self._colors[index], self._depths[index]
+        color, depth = self.files(index)
         return RawRgbd(rgb=read_rgb(color), depth=read_depth(depth))
 
 

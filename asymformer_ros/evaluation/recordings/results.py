@@ -1,0 +1,109 @@
+"""The results of one recording as a whole: begun, gone on with, and put together at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from asymformer_ros import __version__
+from asymformer_ros.datasets.unlabelled import Source
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.evaluation.recordings.job import PARTS, Job, Part
+from asymformer_ros.evaluation.recordings.store import Store
+from asymformer_ros.system.files import parse_json
+
+MANIFEST, SUMMARY = "manifest.json", "summary.jsonl"
+_log = logging.getLogger(__name__)
+
+Line = dict[str, object]
+"""Of the summary: a frame's."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Frames of a recording: segmented, and broken."""
+
+    frames: int
+    broken: int
+
+
+class Results:
+    """What there is of a job's results.
+
+    Raises ConfigurationError where its place holds those of another job: another recording, model or choice.
+    """
+
+    def __init__(self, job: Job, source: Source) -> None:
+        self._store, self._job, self._source = Store(job.place), job, source
+        self._identity = job.identity(source)
+        content = self._store.read(MANIFEST)
+        manifest = {} if content is None else _parsed(content)
+        self.is_complete = bool(manifest.get("complete"))
+        known: Any = manifest.get("identity", self._identity)
+        if known != self._identity:
+            parts = [name for name in self._identity if known.get(name) != self._identity[name]]
+            raise ConfigurationError(
+                f"'{job.place}' holds the results of another run, which differs in {', '.join(parts)}: give another "
+                "place with --output, or remove it"
+            )
+        if content is None:
+            self._write_manifest(complete=False)
+
+    def missing(self) -> list[int]:
+        """Numbers of the chunks that are not done."""
+        if self.is_complete:
+            return []
+        return [at for at in range(len(self._source.chunks)) if not Part.read(self._store, at).is_done]
+
+    def give_up(self, index: int, error: str) -> None:
+        """Note that the rest of a chunk cannot be had."""
+        part = Part.read(self._store, index)
+        part.lines.append({"name": f"chunk {index}", "error": error})
+        part.is_done = True
+        part.write(self._store, index)
+
+    def finish(self) -> Counts:
+        """Put the summary and the manifest together from the parts of all chunks, which are all done."""
+        if not self.is_complete:
+            parts = [Part.read(self._store, at) for at in range(len(self._source.chunks))]
+            lines = {str(line["name"]): line for part in parts for line in part.lines}
+            text = "".join(json.dumps(line) + "\n" for line in lines.values())
+            self._store.write(SUMMARY, text.encode())
+            backends = sorted({part.backend for part in parts} - {""})
+            self._write_manifest(complete=True, lines=list(lines.values()), backends=backends)
+            self._store.remove(PARTS)
+            self.is_complete = True
+        return counts(self.lines())
+
+    def lines(self) -> list[Line]:
+        """Of the summary, of complete results."""
+        return [_parsed(line) for line in (self._store.read(SUMMARY) or b"").splitlines()]
+
+    def _write_manifest(self, *, complete: bool, lines: Sequence[Line] = (), backends: Sequence[str] = ()) -> None:
+        versions = {"asymformer_ros": __version__, "python": platform.python_version()}
+        versions |= {"numpy": np.__version__, "opencv": cv2.__version__}
+        manifest: dict[str, object] = {"complete": complete, "identity": self._identity, "versions": versions}
+        if complete:
+            count = counts(lines)
+            manifest |= {"counts": {"frames": count.frames, "broken": count.broken}, "backends": list(backends)}
+        self._store.write(MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+
+
+def counts(lines: Sequence[Line]) -> Counts:
+    """Of a summary's lines."""
+    broken = sum("error" in line for line in lines)
+    return Counts(len(lines) - broken, broken)
+
+
+def _parsed(content: bytes) -> dict[str, object]:
+    try:
+        return parse_json(content.decode())  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ConfigurationError(f"results that are there already are damaged ({error}): give another place") from error

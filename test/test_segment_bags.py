@@ -1,0 +1,264 @@
+"""`asymformer segment` on ROS 2 bags, which are written and read without ROS; and beside the node, over DDS."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
+pytest.importorskip("rosbags", reason="needs rosbags")
+pytest.importorskip("tqdm", reason="needs tqdm")
+from bag_files import DEPTH, INFO, RGB, START, STEP, TYPES, compressed, image, write_bag
+from conftest import not_ours
+from rgbd_frames import frames
+from rosbags.rosbag2 import StoragePlugin
+from test_cli_segment import labels, lines, segment
+
+import asymformer_ros
+from asymformer_ros.datasets.label_image import read_label_image
+from asymformer_ros.datasets.unlabelled.topics import COMPRESSED, IMAGE, find_topics
+from asymformer_ros.datasets.unlabelled.topics import INFO as INFO_TYPE
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.evaluation.recordings import definitions
+from asymformer_ros.frames.messages import frame_from_messages
+from asymformer_ros.frames.recording import RgbdRecording
+
+FRAMES = frames(6)
+MSG = Path(__file__).parents[1] / "msg"
+
+
+@pytest.fixture(scope="module")
+def truth() -> list[np.ndarray]:
+    with asymformer_ros.load("demo") as segmenter:
+        return [segmenter(rgb, depth).labels for rgb, depth in FRAMES]
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    return write_bag(tmp_path / "drive", FRAMES)
+
+
+@pytest.mark.parametrize("form", ["folder", "file"])
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_bag_gives_the_labels_of_its_frames_by_their_stamps(
+    storage: StoragePlugin, transport: str, form: str, tmp_path: Path, truth: list[np.ndarray]
+) -> None:
+    bag = write_bag(tmp_path / "drive", FRAMES, storage=storage, transport=transport)
+    path = bag if form == "folder" else next(one for one in bag.iterdir() if one.suffix != ".yaml")
+    assert segment(path, "-o", tmp_path / "out") == 0
+    np.testing.assert_array_equal(labels(tmp_path / "out"), truth)
+    stamps = [START + number * STEP for number in range(6)]
+    assert [(line["name"], line["stamp"]) for line in lines(tmp_path / "out")] == [(str(at), at) for at in stamps]
+
+
+def test_chunks_lose_and_double_nothing(bag: Path, tmp_path: Path) -> None:
+    """Each frame is a chunk of its own; its depth is in the next one."""
+    for name, chunk in (("whole", 60), ("cut", 0.004)):
+        assert segment(bag, "-o", tmp_path / name, "--chunk", chunk) == 0
+    assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
+    assert len(lines(tmp_path / "cut")) == 6
+
+
+def test_every_from_and_to_choose_by_seconds(bag: Path, tmp_path: Path) -> None:
+    assert segment(bag, "-o", tmp_path / "out", "--from", 0.1, "--to", 0.45, "--every", 2) == 0
+    assert [(line["stamp"] - START) // STEP for line in lines(tmp_path / "out")] == [1, 3]
+
+
+def test_a_damaged_message_is_named_and_the_rest_goes_on(tmp_path: Path, truth: list[np.ndarray]) -> None:
+    bag = write_bag(tmp_path / "drive", FRAMES, damaged=[2])
+    assert segment(bag, "-o", tmp_path / "out") == 3
+    np.testing.assert_array_equal(labels(tmp_path / "out"), [*truth[:2], *truth[3:]])
+    (broken,) = [line for line in lines(tmp_path / "out") if "error" in line]
+    assert broken["name"] == f"{RGB} at {START + 2 * STEP + 1_000_000}"
+    assert segment(bag, "-o", tmp_path / "strict", "--strict") == 1
+
+
+def test_a_bag_that_ends_in_the_middle_is_one_sentence(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next(bag.glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[:1000])
+    assert segment(bag, "-o", tmp_path / "out") == 1
+    assert re.search(r"'.*drive' is no bag that can be read: ", capsys.readouterr().err)
+
+
+def test_points_use_the_bag_s_calibration(bag: Path, tmp_path: Path) -> None:
+    assert segment(bag, "-o", tmp_path / "out", "--points", "ply") == 0
+    _, _, data = (tmp_path / "out" / lines(tmp_path / "out")[0]["points"]).read_bytes().partition(b"end_header\n")
+    cloud = np.frombuffer(data, [(name, "<f4") for name in "xyz"] + [("rest", "u1", 8)])
+    _, depth = FRAMES[0]
+    columns = np.nonzero(depth)[1]
+    np.testing.assert_allclose(cloud["x"], (columns - 48) / (0.9 * 96) * depth[depth > 0] / 1000, atol=1e-5)
+
+
+def test_a_second_reader_opens_the_bag_of_results(bag: Path, tmp_path: Path, truth: list[np.ndarray]) -> None:
+    """The original topics and segmentation/*, with the original stamps; label_info is latched."""
+    reader = pytest.importorskip("mcap.reader", reason="needs mcap")
+    decoder = pytest.importorskip("mcap_ros2.decoder", reason="needs mcap-ros2-support")
+    out = tmp_path / "out"
+    assert segment(bag, "-o", out, "--bag") == 0
+    with (out / "bag/bag.mcap").open("rb") as file:
+        mcap = reader.make_reader(file, decoder_factories=[decoder.DecoderFactory()])
+        latched = {c.topic: c.metadata["offered_qos_profiles"] for c in mcap.get_summary().channels.values()}
+        messages: dict[str, list[Any]] = {}
+        for _, channel, message, decoded in mcap.iter_decoded_messages():
+            messages.setdefault(channel.topic, []).append((message.log_time, decoded))
+    counts = {name: len(found) for name, found in messages.items()}
+    results = ("labels", "overlay/compressed", "summary")
+    assert counts == {
+        **dict.fromkeys((RGB, DEPTH, INFO), 6),
+        **{f"/segmentation/{name}": 6 for name in results},
+        "/segmentation/label_info": 1,
+    }
+    headers = {
+        name: [(logged, one.header.stamp.sec, one.header.stamp.nanosec, one.header.frame_id) for logged, one in found]
+        for name, found in messages.items()
+    }
+    assert all(headers[f"/segmentation/{name}"] == headers[RGB] for name in results)
+    shown = [np.frombuffer(one.data, np.uint8).reshape(72, 96) for _, one in messages["/segmentation/labels"]]
+    np.testing.assert_array_equal(shown, truth)
+    jpeg = cv2.imdecode(np.frombuffer(messages["/segmentation/overlay/compressed"][0][1].data, np.uint8), 1)
+    assert jpeg.shape == (72, 96, 3)
+    (_, info), *_ = messages["/segmentation/label_info"]
+    assert [one.class_id for one in info.class_map] == list(range(40))
+    assert info.class_map[4].class_name == "chair"
+    assert "transient_local" in latched["/segmentation/label_info"]
+    assert "transient_local" not in latched["/segmentation/labels"]
+    _, summary = messages["/segmentation/summary"][0]
+    assert summary.classes[0].name == lines(out)[0]["classes"][0]["name"]
+
+
+def test_a_bag_of_results_is_made_of_labels_with_a_palette_too_and_replaced_by_none(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, more in (("plain", ()), ("indexed", ("--palette",))):
+        assert segment(bag, "-o", tmp_path / name, "--bag", "--min-confidence", 0.5, *more) == 0
+    files = [(tmp_path / name / "bag/bag.mcap").read_bytes() for name in ("plain", "indexed")]
+    assert files[0] == files[1]
+    assert segment(tmp_path / "plain/bag", "-o", tmp_path / "again", "--bag") == 1
+    assert "--bag would mix two runs" in capsys.readouterr().err
+    assert not (tmp_path / "again/bag").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("ClassSummary", definitions.CLASS_SUMMARY), ("SegmentationSummary", definitions.SUMMARY)],
+)
+def test_the_definitions_in_a_bag_are_those_of_the_package(name: str, text: str) -> None:
+    stated = [line.partition("#")[0].split() for line in (MSG / f"{name}.msg").read_text().splitlines()]
+    assert [line.split() for line in text.splitlines()] == [line for line in stated if line]
+
+
+REALSENSE = {
+    "/camera/camera/color/image_raw": IMAGE,
+    "/camera/camera/color/camera_info": INFO_TYPE,
+    "/camera/camera/depth/image_rect_raw": IMAGE,
+    "/camera/camera/aligned_depth_to_color/image_raw": IMAGE,
+    "/camera/camera/infra1/image_rect_raw": IMAGE,
+}
+KINECT = {
+    "/rgb/image_raw/compressed": COMPRESSED,
+    "/rgb/camera_info": INFO_TYPE,
+    "/depth_to_rgb/image_raw/compressedDepth": COMPRESSED,
+    "/segmentation/overlay": IMAGE,
+}
+PLAIN = {"/cam/image": IMAGE, "/cam/image/compressed": COMPRESSED, "/cam/depth": IMAGE, "/cam/camera_info": INFO_TYPE}
+
+
+@pytest.mark.parametrize(
+    ("types", "found"),
+    [
+        (
+            REALSENSE,
+            (
+                "/camera/camera/color/image_raw",
+                "/camera/camera/aligned_depth_to_color/image_raw",
+                "/camera/camera/color/camera_info",
+            ),
+        ),
+        (KINECT, ("/rgb/image_raw/compressed", "/depth_to_rgb/image_raw/compressedDepth", "/rgb/camera_info")),
+        (PLAIN, ("/cam/image", "/cam/depth", "/cam/camera_info")),
+    ],
+)
+def test_topics_are_found_by_type_and_name(types: dict[str, str], found: tuple[str, str, str]) -> None:
+    topics = find_topics(types, ("", "", ""))
+    assert (topics.rgb, topics.depth, topics.info) == found
+
+
+@pytest.mark.parametrize(
+    ("types", "given", "said"),
+    [
+        (
+            {"/a/color/image": IMAGE, "/b/color/image": IMAGE, "/depth": IMAGE},
+            ("", "", ""),
+            "2 topics may be colour.*--rgb",
+        ),
+        ({"/a/color/image": IMAGE}, ("", "", ""), "no topic is depth; name one with --depth-topic"),
+        ({"/a": IMAGE}, ("/b", "", ""), "has no topic '/b'"),
+    ],
+)
+def test_topics_that_are_not_clear_are_named(types: dict[str, str], given: tuple[str, str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        find_topics(types, given)
+
+
+def test_a_bag_s_messages_become_the_same_frame_as_the_node_s() -> None:
+    """compressedDepth and bayer, as they come from a reader of bags."""
+    rgb, depth = FRAMES[0]
+    packed = compressed(depth, "16UC1; compressedDepth png", START, head=bytes(12))
+    mosaic = image(np.ascontiguousarray(rgb[..., 1]), "bayer_rggb8", START)
+    frame = frame_from_messages(mosaic, packed)
+    np.testing.assert_array_equal(frame.rgb, cv2.cvtColor(rgb[..., 1], cv2.COLOR_BayerBG2RGB))
+    np.testing.assert_allclose(np.nan_to_num(frame.depth), depth / 1000, atol=1e-6)
+    assert TYPES.serialize_cdr(packed, COMPRESSED)
+
+
+def kitchen() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Frames of a real camera."""
+    recording = RgbdRecording(not_ours("kitchen_sequence"))
+    return [(raw.rgb, raw.depth) for raw in map(recording.raw, range(0, len(recording), len(recording) // 4))]
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("content", [lambda: FRAMES, kitchen], ids=["drawn", "kitchen"])
+def test_the_node_answers_the_bag_s_messages_with_the_same_labels(
+    content: Any, tmp_path: Path, start_peer: Any, start_node: Any
+) -> None:
+    """The bag's own bytes go over DDS; the node's labels are those of `segment`, pixel for pixel."""
+    from node_session import Session
+    from rclpy.serialization import deserialize_message
+    from ros_harness import stamps, wait_until
+    from rosbags.rosbag2 import Reader
+    from sensor_msgs.msg import Image
+
+    bag = write_bag(tmp_path / "drive", content())
+    assert segment(bag, "-o", tmp_path / "out") == 0
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, model="demo")).listen("labels").connected()
+    with Reader(bag) as reader:
+        sent = [
+            (one.topic, deserialize_message(bytes(data), Image))
+            for one, _, data in reader.messages()
+            if one.topic != INFO
+        ]
+    colours, depths = ([message for topic, message in sent if topic == wanted] for wanted in (RGB, DEPTH))
+    for line, rgb, depth in zip(lines(tmp_path / "out"), colours, depths, strict=True):
+
+        def answered(line: Any = line, rgb: Image = rgb, depth: Image = depth) -> bool:
+            session.node.require_alive()
+            session.rgb.publish(rgb)
+            session.depth.publish(depth)
+            time.sleep(0.3)
+            return line["stamp"] in stamps(session.received["labels"])
+
+        wait_until(answered, f"labels of {line['name']}; the node said:\n{session.node.output}")
+        answer = next(one for one in session.received["labels"] if stamps([one])[0] == line["stamp"])
+        shown = np.frombuffer(answer.data, np.uint8).reshape(answer.height, answer.width)
+        np.testing.assert_array_equal(shown, read_label_image(tmp_path / "out" / line["labels"]))
