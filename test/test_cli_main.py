@@ -17,6 +17,7 @@ from asymformer_ros.cli.main import SUBCOMMANDS, main
 from asymformer_ros.system.signals import handling, stop_event
 
 ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 def run(code: str, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -46,6 +47,69 @@ def test_one_subcommand_does_not_import_the_others() -> None:
     loaded = run(code).stdout.split()
     assert "asymformer_ros.cli.weights" in loaded
     assert "asymformer_ros.cli.train" not in loaded
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_help_of_a_subcommand_imports_little_of_the_package(subcommand: str) -> None:
+    heavy = ("torch", "onnx", "rclpy", "matplotlib", "jinja2", "trimesh", "asymformer_ros.engine.provide", "tqdm")
+    code = (
+        "import sys, asymformer_ros.cli.main as cli\n"
+        "try: cli.main()\n"
+        f"except SystemExit: print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert run(code, subcommand, "--help").stdout.splitlines()[-1] == "[]"
+
+
+def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """The command as a ROS installation has it."""
+    program = [sys.executable, str(ROOT / "scripts/asymformer"), *arguments]
+    return subprocess.run(program, text=True, timeout=600, **{"env": ENVIRONMENT, **options})  # type: ignore[call-overload]
+
+
+def test_worker_processes_start_under_the_script_of_a_ros_installation(tmp_path: Path) -> None:
+    pytest.importorskip("embreex", reason="needs the simulated world")
+    done = command("render", str(tmp_path / "world"), "--frames", "1", "--workers", "1", capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "world/images").iterdir())) >= 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_one_line(unbuffered: str) -> None:
+    environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = command("weights", "list", env=environment, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == "asymformer: the output cannot be written: No space left on device\n"
+
+
+def test_errors_that_nobody_can_read_leave_the_exit_code() -> None:
+    with Path("/dev/full").open("w") as full:
+        assert command("dataset", "check", "/no/such", stdout=subprocess.PIPE, stderr=full).returncode == 1
+
+
+def test_streams_that_were_closed_by_the_caller_are_no_error() -> None:
+    line = f"{sys.executable} {ROOT}/scripts/asymformer weights list >&- 2>&-"
+    assert subprocess.run(line, shell=True, env=ENVIRONMENT, timeout=600).returncode == 0
+
+
+@pytest.mark.parametrize("imported", ["asymformer_ros.cli", "asymformer_ros.cli.main", "numpy", "logging", "argparse"])
+def test_ctrl_c_is_one_line_also_while_something_is_imported(imported: str, tmp_path: Path) -> None:
+    site = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {imported!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    )
+    (tmp_path / "program.py").write_text(
+        f"{site}import runpy\nsys.argv = ['asymformer', 'evaluate', '-h']\n"
+        f"runpy.run_path({str(ROOT / 'scripts/asymformer')!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py")], capture_output=True, text=True, env=ENVIRONMENT, timeout=600
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "asymformer: interrupted\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["weights", "list"]])

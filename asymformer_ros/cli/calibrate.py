@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from asymformer_ros.cli.options import add_frames, add_model, describe_written, open_frames, progress_bar
 from asymformer_ros.errors import FrameError
 from asymformer_ros.evaluation.calibration import fit_temperature, reliability_of
-from asymformer_ros.evaluation.evaluate import require_same_classes
 from asymformer_ros.frames.frame import UNLABELLED
 from asymformer_ros.frames.resize import resize_frame, resize_nearest
 from asymformer_ros.inference.backend import DEVICES
@@ -43,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError, ConfigurationError, FrameError or BackendError."""
+    from asymformer_ros.evaluation.evaluate import require_same_classes
     from asymformer_ros.inference.torch import TorchBackend
     from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.models.model import Model

@@ -8,18 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asymformer_ros.cli.evaluated import NODE, Evaluated, evaluated
-from asymformer_ros.cli.options import add_frames, add_model, image_size, open_frames, progress_bar
-from asymformer_ros.datasets import DataSet
+from asymformer_ros.cli.options import NODE, add_frames, add_model, image_size, open_frames, progress_bar
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.evaluation.compare import compare
-from asymformer_ros.evaluation.confusion import percent
-from asymformer_ros.evaluation.depth_loss import AS_IT_IS, Condition, dropout, holes_of
-from asymformer_ros.evaluation.evaluate import Evaluation, require_same_classes
-from asymformer_ros.evaluation.progress import Progress
 from asymformer_ros.inference.backend import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
+    from asymformer_ros.cli.evaluated import Evaluated
+    from asymformer_ros.datasets import DataSet
+    from asymformer_ros.evaluation.depth_loss import Condition
+    from asymformer_ros.evaluation.evaluate import Evaluation
+    from asymformer_ros.evaluation.progress import Progress
     from asymformer_ros.evaluation.report import EvaluationReport
 
 
@@ -60,8 +58,12 @@ def _shares(text: str) -> tuple[float, ...]:
 def run(args: argparse.Namespace) -> int:
     """Raises ConfigurationError, FrameError, CheckpointError or BackendError, as opening and evaluating do."""
     if args.compare:
+        from asymformer_ros.evaluation.compare import compare
+
         print("\n".join(compare(*args.compare)))
         return 0
+    from asymformer_ros.cli.evaluated import evaluated
+    from asymformer_ros.evaluation.evaluate import Evaluation, require_same_classes
     from asymformer_ros.evaluation.report import REPORT_FILE
 
     _check(args)
@@ -98,11 +100,15 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _conditions(args: argparse.Namespace) -> list[Condition]:
+    from asymformer_ros.evaluation.depth_loss import AS_IT_IS, dropout, holes_of
+
     holes = [holes_of(args.depth_holes)] if args.depth_holes else []
     return [AS_IT_IS, *(dropout(share) for share in args.depth_dropout), *holes]
 
 
 def _progress(args: argparse.Namespace, served: Evaluated, data: DataSet) -> Progress:
+    from asymformer_ros.evaluation.progress import Progress
+
     identity = {
         "model": served.model_sha256,
         "backend": args.backend,
@@ -160,6 +166,8 @@ def _command(args: argparse.Namespace) -> str:
 
 
 def _table(report: EvaluationReport) -> Iterator[str]:
+    from asymformer_ros.evaluation.confusion import percent
+
     content = report.to_json()
     rows = [*content["class_iou"].items(), ("mean IoU", content["mean_iou"])]
     rows += [("mean IoU of classes in the data", content["mean_iou_present"])]

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from asymformer_ros.cli.options import NODE
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.evaluation.evaluate import Segments
 from asymformer_ros.inference.options import ServingOptions
@@ -18,8 +19,6 @@ from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.opening import open_model
-
-NODE = "node"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
+from typing import TextIO
 
 from asymformer_ros import __version__
 from asymformer_ros.errors import AsymformerError
@@ -55,13 +56,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code: 0, 1 for an error that is the user's to mend, 130 for Ctrl-C.
 
     SIGTERM and SIGHUP raise SystemExit with 143 and 129: temporary files and processes end with the command. Where
-    nobody reads the output any more, as after `| head`, the answer is 141.
+    nobody reads the output any more, as after `| head`, the answer is 141; where it cannot be written, as on a full
+    disk, 1.
     """
     try:
         try:
-            return _run(list(sys.argv[1:] if argv is None else argv))
+            return _answer(list(sys.argv[1:] if argv is None else argv))
         finally:
             sys.stdout.flush()
+    except OSError as error:
+        if not _is_lost(sys.stdout):
+            raise
+        if isinstance(error, BrokenPipeError):
+            return _NOBODY_READS
+        return _refuse(f"the output cannot be written: {error.strerror}")
+
+
+def _answer(argv: list[str]) -> int:
+    try:
+        return _run(argv)
     except AsymformerError as error:
         return _refuse(error)
     except ModuleNotFoundError as error:
@@ -69,10 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _refuse(missing_error([error.name], "this"))
     except KeyboardInterrupt:
+        _refuse("interrupted")
         return _INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        return _NOBODY_READS
+
+
+def _is_lost(stream: TextIO) -> bool:
+    """Whether a stream cannot be written to; then what Python flushes at its end goes nowhere."""
+    try:
+        stream.write(" ")
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
+    return False
 
 
 def _run(argv: list[str]) -> int:
@@ -81,8 +103,9 @@ def _run(argv: list[str]) -> int:
         return int(args.run(args))
 
 
-def _refuse(error: AsymformerError) -> int:
-    print(f"asymformer: {error}", file=sys.stderr)
+def _refuse(reason: AsymformerError | str) -> int:
+    with suppress(OSError):  # where nobody reads it, the exit code says it
+        print(f"asymformer: {reason}", file=sys.stderr)
     return 1
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from asymformer_ros.datasets import DataSet
     from asymformer_ros.models.bundle import ModelBundle
 
+NODE = "node"
+"""What --backend is for a segmentation node of its own."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,13 +39,11 @@ def add_model(
 
 def add_frames(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """Add the options that `open_frames` reads, and --limit."""
-    from asymformer_ros.datasets import SPLITS
-
     parser.add_argument("--data", type=Path, required=required, metavar="DIR", help="folder of the data set")
     parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="JSON: the model's classes from the data's, as for `train`"
     )
-    parser.add_argument("--split", choices=SPLITS, default="test", help="of the data set (default: test)")
+    parser.add_argument("--split", default="test", help="of the data set: train or test (default: test)")
     parser.add_argument(
         "--hold-out", type=float, metavar="F", help="frames that `train --hold-out F` leaves out, in place of a split"
     )
