@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from asymformer_ros.frames.frame import RgbdFrame
     from asymformer_ros.inference.segmentation import Segmentation
     from asymformer_ros.inference.segmenter import Segmenter, load
+    from asymformer_ros.inference.smoothing import TemporalSmoothing
     from asymformer_ros.models.labels import LabelSet
 
 __version__ = "0.1.0"
-__all__ = ["LabelSet", "RgbdFrame", "Segmentation", "Segmenter", "load"]
+__all__ = ["LabelSet", "RgbdFrame", "Segmentation", "Segmenter", "TemporalSmoothing", "load"]
 
 _HOMES = {
     "LabelSet": "models.labels",
     "RgbdFrame": "frames.frame",
     "Segmentation": "inference.segmentation",
     "Segmenter": "inference.segmenter",
+    "TemporalSmoothing": "inference.smoothing",
     "load": "inference.segmenter",
 }
 

@@ -1,4 +1,4 @@
-"""What a model says of a recording that has no labels: classes, confidence, and how much it flickers.
+"""What a model says of a recording that has no labels: classes, confidence, and how much it flickers, smoothed and not.
 
 python benchmarks/recorded.py demo ../shared/data/kitchen_sequence -o labels.png
 """
@@ -6,7 +6,7 @@ python benchmarks/recorded.py demo ../shared/data/kitchen_sequence -o labels.png
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,8 +32,11 @@ def main() -> None:
     args = parser.parse_args()
     with asymformer_ros.load(args.model) as segmenter:
         found = [segmenter.segment(frame, with_confidence=True) for frame in RgbdRecording(args.folder)]
+        stream = asymformer_ros.TemporalSmoothing()
+        smooth = [segmenter.segment(one.frame, smoothing=stream).labels for one in found]
     label_set = found[0].label_set
     print("\n".join(_table(found, label_set)))
+    print(f"of smoothed labels {_flicker(smooth):.1%} change")
     if args.output:
         write_png(args.output, _picture(found, label_set))
         print(f"wrote {args.output}")
@@ -45,8 +48,13 @@ def _table(found: list[Segmentation], label_set: LabelSet) -> Iterator[str]:
     yield f"{'class':16}{'pixels':>8}{'confidence':>12}"
     for label, share in _shares(labels):
         yield f"{label_set.names[label]:16}{share:>8.1%}{confidence[labels == label].mean():>12.2f}"
-    flicker = np.mean([(before != after).mean() for before, after in pairwise(labels)])
-    yield f"{len(found)} frames, mean confidence {confidence.mean():.2f}; {flicker:.1%} of the pixels change per frame"
+    change = f"{_flicker(labels):.1%} of the labels change from frame to frame"
+    yield f"{len(found)} frames, mean confidence {confidence.mean():.2f}; {change}"
+
+
+def _flicker(labels: Iterable[NDArray[np.uint8]]) -> float:
+    """Share of the pixels that have another label in the next frame."""
+    return float(np.mean([(before != after).mean() for before, after in pairwise(labels)]))
 
 
 def _shares(labels: NDArray[np.uint8]) -> list[tuple[int, float]]:

@@ -6,6 +6,7 @@ It fails with its sixth image, as a lost device would, and is not made again for
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,9 @@ class StandIn:
     def __init__(self, served: InferenceBackend) -> None:
         self.card, self._served, self._left = served.card, served, 5
 
-    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         self._left -= 1
         if self._left < 0:
             raise BackendError("device lost")

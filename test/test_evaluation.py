@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,7 +147,9 @@ class TruthBackend:
         self._answers = [data[0].labels] * WARM_UP + [data[index // 2].labels for index in range(2 * len(data))]
         self.asked = 0
 
-    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         self.asked += 1
         labels = self._answers[self.asked - 1][None]
         return Prediction(labels, np.full_like(labels, 204) if with_confidence else None)
@@ -158,7 +161,9 @@ class TruthBackend:
 class HalvesBackend(TruthBackend):
     """Says class 0 in the upper and 1 in the lower half of its own input size."""
 
-    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         return Prediction(np.repeat([0, 1], 32).astype(np.uint8)[None, :, None].repeat(64, axis=2), None)
 
 

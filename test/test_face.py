@@ -30,7 +30,7 @@ def segmenter() -> asymformer_ros.Segmenter:
 
 
 def test_these_names_are_public_and_no_others() -> None:
-    assert asymformer_ros.__all__ == ["LabelSet", "RgbdFrame", "Segmentation", "Segmenter", "load"]
+    assert asymformer_ros.__all__ == ["LabelSet", "RgbdFrame", "Segmentation", "Segmenter", "TemporalSmoothing", "load"]
     assert {name for name in dir(asymformer_ros) if name[0].isupper()} >= set(asymformer_ros.__all__) - {"load"}
     for name in asymformer_ros.__all__:
         assert getattr(asymformer_ros, name).__doc__

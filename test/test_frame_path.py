@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from asymformer_ros.errors import BackendError
 from asymformer_ros.inference.backend import Prediction
 from asymformer_ros.inference.segmenter import Segmenter
+from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.node import inputs as inputs_module
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.filters import SimpleFilter
@@ -53,18 +54,24 @@ class Log:
 class Backend:
     """Answers class 0 everywhere, or raises what it is given for the next call."""
 
-    name = "stand-in"
+    name = model_sha256 = "stand-in"
     card = SimpleNamespace(name="stand-in", input_size=(4, 4), label_set=None)
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.gives_scores = True
 
-    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         error, self.error = self.error, None
         if error is not None:
             raise error
         if (rgb == 66).all(axis=(1, 2, 3)).any():
             raise RuntimeError("a frame of 66 is in this batch")
+        for stream, *image in zip(smoothing, rgb, depth, strict=False):
+            if self.gives_scores:
+                stream.blend(np.zeros((2, 4, 4), np.float32), *image)
         return Prediction(np.zeros(depth.shape, np.uint8), np.zeros(depth.shape, np.uint8))
 
     def close(self) -> None:
@@ -100,7 +107,9 @@ class Bench:
     def __init__(self, cameras: int = 1) -> None:
         self.log, self.backend = Log(), Backend()
         self.cameras: Any = [
-            SimpleNamespace(outputs=Outputs(), health=Health(self.log), converted=lambda depth: None)  # type: ignore[arg-type]
+            SimpleNamespace(
+                outputs=Outputs(), health=Health(self.log), converted=lambda depth: None, smoothing=TemporalSmoothing()
+            )  # type: ignore[arg-type]
             for _ in range(cameras)
         ]
         self.settings = SimpleNamespace(
@@ -108,6 +117,7 @@ class Bench:
             max_pixels=1 << 24,
             min_confidence=0.0,
             overlay_alpha=0.5,
+            temporal_smoothing=True,
             slop=0.02,
             pair_timeout=1.0,
             synchronizer="nearest_stamp",
@@ -191,6 +201,21 @@ def test_one_camera_s_frame_does_not_cost_the_others_theirs() -> None:
     bench.handle(good, Pair(GOOD_RGB, Image(), None), good)
     assert [bench.counts(camera)["published"] for camera in (0, 2)] == [2, 2]
     assert bench.counts(1) == {"failed": 1, "refused": 1}
+
+
+def test_each_camera_says_whether_it_is_smoothed_and_why_not_once() -> None:
+    bench, good = Bench(cameras=2), Pair(GOOD_RGB, GOOD_DEPTH, None)
+    bench.handle(good, good)
+    assert [camera.smooths for camera in bench.cameras] == ["on", "on"]
+    assert not bench.log.told
+    bench.backend.gives_scores = False
+    for _ in range(2):
+        bench.handle(good)
+    assert bench.cameras[0].smooths == "impossible: stand-in gives labels and no scores"
+    assert bench.log.told == ["temporal_smoothing is impossible: stand-in gives labels and no scores"]
+    bench.settings.temporal_smoothing = False
+    bench.handle(good)
+    assert [camera.smooths for camera in bench.cameras] == ["off", "on"]
 
 
 Stamps = st.builds(Time, sec=st.integers(-(2**31), 2**31 - 1), nanosec=st.integers(0, 2**32 - 1))

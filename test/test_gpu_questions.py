@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,9 @@ class Served:
         self.name, self.card = "tensorrt_rtx engine", open_model("demo").card
         self._answers, self._count = answers, 0
 
-    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         labels = self._answers[self._count % len(self._answers)]
         self._count += 1
         return Prediction(labels, np.full(labels.shape, 255, np.uint8) if with_confidence else None)

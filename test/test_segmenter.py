@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +33,9 @@ class QuadrantBackend:
     def __init__(self) -> None:
         self.asked: list[bool] = []
 
-    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         assert (rgb.shape[1:], depth.shape) == ((64, 96, 3), (len(rgb), 64, 96))
         self.asked.append(with_confidence)
         labels = np.zeros(depth.shape, dtype=np.uint8)

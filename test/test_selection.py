@@ -119,7 +119,9 @@ class Engine:
     def __init__(self, served: InferenceBackend) -> None:
         self.name, self.card, self._served = "tensorrt_rtx fp16", served.card, served
 
-    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         return self._served.infer(rgb, depth, with_confidence=with_confidence)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.processing import classify
+from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
@@ -287,6 +288,19 @@ def test_class_scores_become_labels() -> None:
     np.testing.assert_array_equal(labels, expected[None])
     np.testing.assert_array_equal(confidence, share[None])  # type: ignore[index]
     assert backend.infer(RGB[:1], DEPTH[:1]).confidence is None
+
+
+def test_class_scores_are_smoothed_where_it_is_asked_for_and_labels_cannot_be() -> None:
+    gpu = FakeGpu()
+    engine = FakeEngine(gpu, FakeEngine.of_camera(gpu, 2, SIZE).inputs, (TensorInfo("out", (2, 4, *SIZE), "FLOAT"),))
+    model = Model(Path("theirs.onnx"), CARD, Signature(2, outputs=("out",)))
+    backend = TensorRtBackend(model, "tensorrt", lambda: GpuSession(gpu, lambda: engine))
+    streams = [TemporalSmoothing() for _ in range(3)]
+    np.testing.assert_array_equal(backend.infer(RGB, DEPTH, smoothing=streams).labels, backend.infer(RGB, DEPTH).labels)
+    assert all(stream.applied for stream in streams)
+    labels_alone = TemporalSmoothing()
+    Opened().backend.infer(RGB[:1], DEPTH[:1], smoothing=[labels_alone])
+    assert not labels_alone.applied
 
 
 def test_without_a_gpu_opening_says_so_and_touches_no_tensorrt(tmp_path: Path) -> None:

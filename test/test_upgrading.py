@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,9 @@ class ConstantBackend:
         self.fault = ""
         self.closed = False
 
-    def infer(self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self, rgb: np.ndarray, depth: np.ndarray, *, with_confidence: bool = False, smoothing: Any = ()
+    ) -> Prediction:
         assert not self.closed
         if self.fault:
             raise BackendError(self.fault)

@@ -100,7 +100,7 @@ def _node(args: argparse.Namespace) -> Iterator[Evaluated]:
     parameters = {"model": args.model, "device": args.device, "label_set": args.label_set}
     namespace = f"/asymformer_evaluation_{os.getpid()}"  # a robot that shares the domain is not to hear any of this
     options = [word for name, value in parameters.items() for word in ("-p", f"{name}:='{value}'")]
-    options += ["-r", f"__ns:={namespace}"]
+    options += ["-p", "temporal_smoothing:=false", "-r", f"__ns:={namespace}"]  # the frames are of no camera's stream
     with tempfile.TemporaryDirectory(prefix="asymformer_evaluate_") as folder:
         child = Child("asymformer_ros.node.segmentation_node", options, environment, Path(folder) / "node.log")
         try:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError
+from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.card import ModelCard
 
 BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
@@ -52,11 +53,19 @@ class InferenceBackend(Protocol):
     def model_sha256(self) -> str:
         """Which model it is: see `Model.model_sha256`."""
 
-    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        *,
+        with_confidence: bool = False,
+        smoothing: Sequence[TemporalSmoothing] = (),
+    ) -> Prediction:
         """Classify each pixel of rgb (h, w, 3) uint8 with depth (h, w) float32 metres, NaN where unknown.
 
         Or of several images at once, rgb (N, h, w, 3) and depth (N, h, w): the answer is then (N, h, w). (h, w) is the
-        card's input size. Returns arrays that the caller owns. Raises BackendError.
+        card's input size. smoothing: of each image the one of its camera, or none at all; a backend whose model gives
+        labels and no scores leaves it as it is. Returns arrays that the caller owns. Raises BackendError.
         """
 
     def close(self) -> None:

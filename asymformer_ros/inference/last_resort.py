@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
+from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.card import ModelCard
 
 _log = logging.getLogger(__name__)
@@ -49,10 +50,17 @@ class LastResortBackend:
         """See InferenceBackend."""
         return self._backend.name
 
-    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        *,
+        with_confidence: bool = False,
+        smoothing: Sequence[TemporalSmoothing] = (),
+    ) -> Prediction:
         """See InferenceBackend."""
         try:
-            prediction = self._backend.infer(rgb, depth, with_confidence=with_confidence)
+            prediction = self._backend.infer(rgb, depth, with_confidence=with_confidence, smoothing=smoothing)
         except BackendError as error:
             self._failures += 1
             if self._resorted or self._failures < STICKY:
@@ -63,7 +71,7 @@ class LastResortBackend:
                     "process again; with the backend and device `auto` the CPU would serve now"
                 ) from error
             self._resort(error, self._open_other())
-            return self._backend.infer(rgb, depth, with_confidence=with_confidence)
+            return self._backend.infer(rgb, depth, with_confidence=with_confidence, smoothing=smoothing)
         self._failures = 0
         return prediction
 

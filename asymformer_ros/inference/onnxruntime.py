@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from asymformer_ros.errors import BackendError
 from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
+from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.signature import camera_feeds
@@ -48,11 +50,19 @@ class OnnxRuntimeBackend:
         """Whether the scores of a plain test frame are all finite. Warms the session up, too."""
         return bool(np.isfinite(self._logits(*plain_frame(self.card.input_size))).all())
 
-    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        *,
+        with_confidence: bool = False,
+        smoothing: Sequence[TemporalSmoothing] = (),
+    ) -> Prediction:
         """See InferenceBackend. Several images are run one by one: on a CPU a batch gains nothing."""
         images, metres = as_batch(rgb, depth, self.card.input_size)
         logits = (self._logits(*pair) for pair in zip(images, metres, strict=True))
-        prediction = classify_all(logits, self.card, with_confidence=with_confidence)
+        scores = smoothed(logits, images, metres, smoothing)
+        prediction = classify_all(scores, self.card, with_confidence=with_confidence)
         return prediction.first() if rgb.ndim == 3 else prediction
 
     def close(self) -> None:

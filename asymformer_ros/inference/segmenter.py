@@ -15,6 +15,7 @@ from asymformer_ros.frames.frame import UNLABELLED, Image, RgbdFrame
 from asymformer_ros.frames.resize import resize_frame, resize_nearest
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.segmentation import Segmentation, StageTimes
+from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.groups import LabelGroups
 from asymformer_ros.models.labels import LabelSet
 
@@ -31,13 +32,16 @@ class Segmenter:
         """Names and colours of the classes of all answers."""
         return self.backend.card.label_set if self._groups is None else self._groups.label_set
 
-    def __call__(self, rgb: Image, depth: Image, *, min_confidence: float = 0.0) -> Segmentation:
+    def __call__(
+        self, rgb: Image, depth: Image, *, min_confidence: float = 0.0, smoothing: TemporalSmoothing | None = None
+    ) -> Segmentation:
         """Label each pixel of a colour image and the depth image registered to it: arrays, or paths of image files.
 
-        What they may hold: see `RgbdFrame.of`. The answer has a confidence map. min_confidence: as of `segment`.
+        What they may hold: see `RgbdFrame.of`. The answer has a confidence map. Both options: as of `segment`.
         Raises FrameError for anything else, BackendError where the backend fails.
         """
-        return self.segment(RgbdFrame.of(rgb, depth), with_confidence=True, min_confidence=min_confidence)
+        frame = RgbdFrame.of(rgb, depth)
+        return self.segment(frame, with_confidence=True, min_confidence=min_confidence, smoothing=smoothing)
 
     def __enter__(self) -> Segmenter:
         return self
@@ -49,22 +53,44 @@ class Segmenter:
         """Release the model. Nothing may be called afterwards."""
         self.backend.close()
 
-    def segment(self, frame: RgbdFrame, *, with_confidence: bool = False, min_confidence: float = 0.0) -> Segmentation:
+    def segment(
+        self,
+        frame: RgbdFrame,
+        *,
+        with_confidence: bool = False,
+        min_confidence: float = 0.0,
+        smoothing: TemporalSmoothing | None = None,
+    ) -> Segmentation:
         """Label each pixel of a frame.
 
         with_confidence: whether the answer holds the confidence map; it costs a softmax.
-        min_confidence: 0..1; pixels whose confidence is below get UNLABELLED. Raises BackendError.
+        min_confidence: 0..1; pixels whose confidence is below get UNLABELLED.
+        smoothing: of the camera whose next frame this is; None takes the frame by itself. Raises BackendError.
         """
-        return self.segment_all([frame], with_confidence=with_confidence, min_confidence=min_confidence)[0]
+        streams = [] if smoothing is None else [smoothing]
+        return self.segment_all(
+            [frame], with_confidence=with_confidence, min_confidence=min_confidence, smoothing=streams
+        )[0]
 
     def segment_all(
-        self, frames: Sequence[RgbdFrame], *, with_confidence: bool = False, min_confidence: float = 0.0
+        self,
+        frames: Sequence[RgbdFrame],
+        *,
+        with_confidence: bool = False,
+        min_confidence: float = 0.0,
+        smoothing: Sequence[TemporalSmoothing] = (),
     ) -> list[Segmentation]:
-        """Label several frames, of any sizes, in one go, as `segment` does one; each has the stage times of all."""
+        """Label several frames, of any sizes, in one go, as `segment` does one; each has the stage times of all.
+
+        smoothing: of each frame the one of its camera, or none at all.
+        """
+        for stream in smoothing:
+            stream.start(self.backend.model_sha256)
         start = perf_counter()
         rgb, depth = _batch([resize_frame(frame, self.backend.card.input_size) for frame in frames])
         resized = perf_counter()
-        labels, confidence = self.backend.infer(rgb, depth, with_confidence=with_confidence or min_confidence > 0)
+        wants = with_confidence or min_confidence > 0
+        labels, confidence = self.backend.infer(rgb, depth, with_confidence=wants, smoothing=smoothing)
         inferred = perf_counter()
         if self._groups is not None:
             labels = self._groups.apply(labels)

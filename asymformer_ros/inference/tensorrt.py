@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import Prediction, as_batch
 from asymformer_ros.inference.processing import classify_all
+from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.onnx_graph.names import CAMERA_INPUTS, LABEL_OUTPUTS
@@ -64,12 +66,19 @@ class TensorRtBackend:
             self.close()
             raise
 
-    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        *,
+        with_confidence: bool = False,
+        smoothing: Sequence[TemporalSmoothing] = (),
+    ) -> Prediction:
         """See InferenceBackend. `batch` images are computed at once, more of them one batch after the other."""
         images, metres = as_batch(rgb, depth, self.card.input_size)
         if len(images) == 0:
             raise BackendError("input holds no image: expected at least one")
-        prediction = self._do(lambda: self._infer(images, metres, with_confidence))
+        prediction = self._do(lambda: self._infer(images, metres, smoothing, with_confidence))
         return prediction.first() if rgb.ndim == 3 else prediction
 
     def close(self) -> None:
@@ -87,16 +96,24 @@ class TensorRtBackend:
         except RuntimeError as error:  # of a thread that was shut down
             raise BackendError(f"{self.name} cannot work: {error}") from error
 
-    def _infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], with_confidence: bool) -> Prediction:
+    def _infer(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        smoothing: Sequence[TemporalSmoothing],
+        with_confidence: bool,
+    ) -> Prediction:
         session = self._session  # another thread may close meanwhile: its work then comes behind this
         if session is None:
             raise BackendError(f"{self.name} is closed")
         parts = []
         for start in range(0, len(rgb), self.batch):
-            images = rgb[start : start + self.batch]
-            self._fill(session.inputs, images, depth[start : start + self.batch])
+            part = slice(start, start + self.batch)
+            images, metres = rgb[part], depth[part]
+            self._fill(session.inputs, images, metres)
             session.run()
-            parts.append(self._read(session.outputs, len(images), with_confidence))
+            blend = partial(smoothed, rgb=images, depth=metres, smoothing=smoothing[part])
+            parts.append(self._read(session.outputs, len(images), blend, with_confidence))
         return Prediction.joined(parts)
 
     @staticmethod
@@ -105,12 +122,14 @@ class TensorRtBackend:
         for name, values in zip(CAMERA_INPUTS, (rgb, depth_bytes(depth)), strict=True):
             inputs[name][:images], inputs[name][images:] = values, 0
 
-    def _read(self, outputs: Mapping[str, NDArray[Any]], images: int, with_confidence: bool) -> Prediction:
+    def _read(
+        self, outputs: Mapping[str, NDArray[Any]], images: int, blend: Callable[..., Any], with_confidence: bool
+    ) -> Prediction:
         if self._signature.gives_labels:
             labels, confidence = (outputs[name][:images] for name in LABEL_OUTPUTS)
             return Prediction(labels.copy(), confidence.copy() if with_confidence else None)
         logits = outputs[self._signature.outputs[0]][:images]
-        return classify_all(logits, self.card, with_confidence=with_confidence)
+        return classify_all(blend(logits), self.card, with_confidence=with_confidence)
 
     def _check(self, session: Session) -> None:
         """The engine has the model's inputs and outputs: there is no other proof that they belong together."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.frames.depth import depth_bytes
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
+from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.optional import importing
 from asymformer_ros.system.limits import usable_cpus
@@ -63,12 +65,23 @@ class TorchBackend:
         with torch.inference_mode():
             return bool(torch.isfinite(self.logits4(ramp[None], depth[None])).all())
 
-    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        *,
+        with_confidence: bool = False,
+        smoothing: Sequence[TemporalSmoothing] = (),
+    ) -> Prediction:
         """See InferenceBackend."""
         images, metres = as_batch(rgb, depth, self.card.input_size)
         try:
             with torch.inference_mode():
-                prediction = self._classify(self.logits4(images, metres), with_confidence)
+                logits = self.logits4(images, metres)
+                if smoothing:
+                    scores = smoothed(logits.float().cpu().numpy(), images, metres, smoothing)
+                    logits = torch.from_numpy(np.stack(list(scores))).to(self._device)
+                prediction = self._classify(logits, with_confidence)
         except RuntimeError as error:  # PyTorch's own, out of memory and lost devices among them
             raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
         return prediction.first() if rgb.ndim == 3 else prediction

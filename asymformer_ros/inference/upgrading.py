@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
+from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.card import ModelCard
 
 _log = logging.getLogger(__name__)
@@ -68,19 +69,26 @@ class UpgradingBackend:
         """Whether the better backend serves, or will not."""
         return self._better is not None or not self._thread.is_alive()
 
-    def infer(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False) -> Prediction:
+    def infer(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        *,
+        with_confidence: bool = False,
+        smoothing: Sequence[TemporalSmoothing] = (),
+    ) -> Prediction:
         """See InferenceBackend."""
         better = self._better
         if better is not None:
             try:
-                prediction = better.infer(rgb, depth, with_confidence=with_confidence)
+                prediction = better.infer(rgb, depth, with_confidence=with_confidence, smoothing=smoothing)
                 self._serving = better.name
                 self._drop_fallback()
                 return prediction
             except BackendError as error:
                 self._give_up(better, error)
         fallback = self._use_fallback()
-        prediction = fallback.infer(rgb, depth, with_confidence=with_confidence)
+        prediction = fallback.infer(rgb, depth, with_confidence=with_confidence, smoothing=smoothing)
         self._serving = fallback.name
         return prediction
 

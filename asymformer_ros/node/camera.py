@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from asymformer_ros.findings import Finding
+from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
@@ -30,6 +31,9 @@ class Camera:
         self.health = Health(node.get_logger())
         self.outputs = Outputs(node, self._prefix)
         self.inputs: Inputs | None = None
+        self.smoothing = TemporalSmoothing()
+        self.smooths = "no frame yet"
+        """Whether the newest frame's scores were smoothed over time, and why not; the frame path sets it."""
         self.no_points = ""
         """Why the newest frame's points could not be made; the frame path sets it."""
         self._attention = Attention(self._tell)
@@ -38,6 +42,7 @@ class Camera:
     def activate(self, settings: Settings, label_set: LabelSet, on_pair: Callable[[Pair], None]) -> str:
         """Subscribe; returns what it listens to, for the log."""
         self.health.restart()
+        self.smoothing.reset()
         self.outputs.tell_classes(label_set, settings.min_confidence)
         self._attention = Attention(self._tell)
         self.inputs = Inputs(self._node, self._prefix, settings, self.health, on_pair)

@@ -99,11 +99,17 @@ class FramePath:
         return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]
 
     def _segment(self, requests: Sequence[Request]) -> list[Segmentation]:
-        return self._serving.segmenter.segment_all(
+        settings, segmenter = self._settings(), self._serving.segmenter
+        streams = [(request.camera.smoothing, stamp_ns(request.pair.rgb.header) * 1e-9) for request in requests]
+        segmentations = segmenter.segment_all(
             [request.frame for request in requests],
             with_confidence=any(request.camera.outputs.wants_confidence() for request in requests),
-            min_confidence=self._settings().min_confidence,
+            min_confidence=settings.min_confidence,
+            smoothing=[smoothing.at(seconds) for smoothing, seconds in streams] if settings.temporal_smoothing else (),
         )
+        for request in requests:
+            _tell_smoothing(request.camera, settings.temporal_smoothing, segmenter.backend.name)
+        return segmentations
 
     def _publish(self, request: Request, segmentation: Segmentation) -> None:
         camera, header = request.camera, request.pair.rgb.header
@@ -148,6 +154,16 @@ class FramePath:
             return False
         camera.health.lost("stale", f"it was {age:.2f} s old {when} inference and max_age is {limit:.2f} s")
         return True
+
+
+def _tell_smoothing(camera: Camera, wanted: bool, backend: str) -> None:
+    if not wanted:
+        camera.smooths = "off"
+    elif camera.smoothing.applied:
+        camera.smooths = "on"
+    else:
+        camera.smooths = f"impossible: {backend} gives labels and no scores"
+        camera.health.note(f"temporal_smoothing is {camera.smooths}")
 
 
 def _calibration(request: Request) -> tuple[CameraInfo | None, Intrinsics | None]:

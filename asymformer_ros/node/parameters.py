@@ -124,6 +124,12 @@ SPECS: dict[str, ParameterSpec] = {
     "min_confidence": ParameterSpec(
         0.0, "Pixels whose confidence is below this get label 255; 0 keeps all.", limits=(0.0, 1.0), dynamic=True
     ),
+    "temporal_smoothing": ParameterSpec(
+        True,
+        "Whether the class scores of each camera's newest frames are blended where the scene stays the same, so that "
+        "labels flicker less.",
+        dynamic=True,
+    ),
     "max_age": ParameterSpec(
         0.0,
         "Frames older than this are dropped, never published, seconds; 0 sets no limit.",
@@ -164,6 +170,7 @@ class Settings:
     enabled: bool
     overlay_alpha: float
     min_confidence: float
+    temporal_smoothing: bool
     max_age: float
     snapshot_folder: str
 

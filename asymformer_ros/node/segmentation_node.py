@@ -237,7 +237,11 @@ class SegmentationNode(LifecycleNode):
             facts["callbacks failed"] = str(self._own_health.counts.total())
         expects = active and self.settings.enabled
         statuses = [
-            camera.health.report(f"segmentation {camera.name}".rstrip(), facts, expects_frames=expects)
+            camera.health.report(
+                f"segmentation {camera.name}".rstrip(),
+                {**facts, "temporal smoothing": camera.smooths},
+                expects_frames=expects,
+            )
             for camera in self._cameras
         ] or [idle_status("segmentation", facts)]
         for status in statuses:
