@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.messages import image_size
-from asymformer_ros.node.conversions import frame_from_messages, image_message
+from asymformer_ros.node.conversions import ImageWriter, frame_from_messages, image_message
 
 pytestmark = pytest.mark.ros
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -271,3 +271,14 @@ def test_an_image_of_more_pixels_than_allowed_is_refused_before_it_is_decoded(rg
 def test_compressed_images_are_png_or_jpeg_whose_size_is_known_before_they_are_decoded(extension: str) -> None:
     with pytest.raises(FrameError, match="expected a whole JPEG or PNG image"):
         frame_from_messages(compressed(RGB, extension, "png"), DEPTH)
+
+
+def test_one_message_takes_image_after_image_of_any_size() -> None:
+    writer = ImageWriter("rgb8")
+    for value, size in ((1, (2, 3)), (2, (2, 3)), (3, (4, 5))):
+        before = writer.message(Header()).data
+        writer.pixels((*size, 3))[:] = value
+        sent = writer.message(Header(frame_id=str(value)))
+        assert (sent.height, sent.width, sent.step, sent.encoding) == (*size, 3 * size[1], "rgb8")
+        assert (bytes(sent.data), sent.header.frame_id) == (bytes([value]) * (3 * size[0] * size[1]), str(value))
+        assert (sent.data is before) == (value == 2)

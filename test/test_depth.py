@@ -15,6 +15,8 @@ from asymformer_ros.frames.depth import (
     decode_compressed_depth,
     decode_rvl,
     depth_bytes,
+    depth_metres,
+    depth_millimetres,
     metres_from_float,
     metres_from_millimetres,
 )
@@ -147,3 +149,13 @@ def test_depth_bytes_are_rounded_and_held_within_two_bytes(metres: float, low_an
     depth = np.full((1, 1), metres, dtype=np.float32)
     assert tuple(depth_bytes(depth)[0, 0]) == low_and_high
     np.testing.assert_array_equal(depth, np.full((1, 1), metres, dtype=np.float32))
+
+
+@given(holey_depth)
+def test_millimetres_pass_unconverted_and_metres_bring_the_same_ones_back(millimetres: np.ndarray) -> None:
+    metres = depth_metres(millimetres)
+    np.testing.assert_array_equal(np.isnan(metres), millimetres == 0)
+    np.testing.assert_array_equal(depth_millimetres(metres), millimetres)
+    np.testing.assert_array_equal(depth_bytes(metres), depth_bytes(millimetres))
+    assert np.shares_memory(depth_bytes(millimetres), millimetres) or not millimetres.size
+    assert depth_metres(metres) is metres

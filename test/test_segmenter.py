@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
-from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
+from asymformer_ros.frames.depth import metres_from_millimetres
+from asymformer_ros.frames.frame import UNLABELLED, MillimetreFrame, RgbdFrame
 from asymformer_ros.frames.images import read_labels, read_rgb, write_png
 from asymformer_ros.frames.summary import class_statistics
 from asymformer_ros.inference.backend import Prediction
@@ -71,6 +72,31 @@ def test_frames_of_several_sizes_are_labelled_in_one_call() -> None:
     assert set(np.unique(large.labels)) == {0, 1, 2, 3}
     assert large.confidence is not None
     assert (large.confidence == 200).all()
+
+
+def test_millimetres_reach_the_backend_as_they_are_and_as_metres_beside_a_frame_of_metres() -> None:
+    backend = QuadrantBackend()
+    rgb, millimetres = np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 1500, np.uint16)
+    frame, given = MillimetreFrame(rgb, millimetres), []
+    infer = backend.infer
+    backend.infer = lambda rgb, depth, **more: given.append(depth) or infer(rgb, depth, **more)  # type: ignore
+    segmenter = Segmenter(backend)
+    assert segmenter.segment(frame).classes[0].nearest_distance == pytest.approx(1.5)
+    assert given[0].dtype == np.uint16
+    assert np.shares_memory(given[0], millimetres) or backend.card.input_size != (32, 32)
+    segmenter.segment_all([frame, RgbdFrame(rgb, np.full((32, 32), 2.5, np.float32))])
+    assert given[1].dtype == np.float32
+    assert [depth.mean() for depth in given[1]] == pytest.approx([1.5, 2.5])
+
+
+def test_a_frame_of_millimetres_is_one_of_metres_to_whoever_asks() -> None:
+    rgb, millimetres = np.zeros((2, 3, 3), np.uint8), np.array([[0, 1, 65535], [1500, 7, 0]], np.uint16)
+    frame = MillimetreFrame(rgb, millimetres)
+    np.testing.assert_array_equal(frame.depth, metres_from_millimetres(millimetres))
+    assert frame.depth is frame.depth
+    assert (frame.raw_depth is millimetres, frame.size) == (True, (2, 3))
+    with pytest.raises(FrameError, match=r"depth must be \(2, 3\) uint16 millimetres, got \(3, 2\) uint16"):
+        MillimetreFrame(rgb, millimetres.T)
 
 
 def test_the_backend_is_asked_for_confidence_only_where_something_needs_it() -> None:
@@ -221,3 +247,15 @@ def test_class_statistics_agree_with_a_plain_loop(data: st.DataObject, shape: tu
         assert entry.mean_confidence == pytest.approx(confidence[rows, columns].mean() / 255)
         assert entry.nearest_distance == pytest.approx(known.min() if known.size else np.nan, nan_ok=True)
         assert entry.centroid == pytest.approx((columns.mean(), rows.mean()))
+
+
+@settings(deadline=None)
+@given(st.data(), maps)
+def test_class_statistics_of_millimetres_are_those_of_the_same_depth_in_metres(
+    data: st.DataObject, shape: tuple[int, int]
+) -> None:
+    labels = data.draw(hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 1, UNLABELLED])))
+    millimetres = data.draw(hnp.arrays(np.uint16, shape, elements=st.sampled_from([0, 1, 1234, 65534, 65535])))
+    names, metres = label_set("nyuv2_40").names, metres_from_millimetres(millimetres)
+    pair = [repr(class_statistics(labels, None, depth, names)) for depth in (millimetres, metres)]
+    assert pair[0] == pair[1]

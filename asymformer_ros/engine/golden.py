@@ -24,7 +24,8 @@ from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.engine.verify import Answer, Verification, verify
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.frames.resize import resize_frame
+from asymformer_ros.frames.depth import Depth
+from asymformer_ros.frames.resize import resize_pair
 from asymformer_ros.models.model import Model
 from asymformer_ros.system.files import parse_json
 
@@ -46,7 +47,7 @@ class Answering(Protocol):
     def name(self) -> str: ...
 
     def infer(
-        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], *, with_confidence: bool = False
+        self, rgb: NDArray[np.uint8], depth: Depth, *, with_confidence: bool = False
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Labels and confidence (h, w) of one frame. Raises BackendError."""
 
@@ -78,7 +79,7 @@ class Golden:
 
 def golden_frames(size: tuple[int, int]) -> Frames:
     """The same frames each time, of the simulated world, at (height, width)."""
-    return [resize_frame(frame, size) for frame in sample_frames(None, COUNT)]
+    return [resize_pair(frame.rgb, frame.depth, size) for frame in sample_frames(None, COUNT)]
 
 
 def answer_golden(reference: Answering, size: tuple[int, int], context: BuildContext | None = None) -> Golden:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ class Condition:
         """The frame, or a copy that lacks depth where `holes` of its size and number are."""
         if self.holes is None:
             return frame
-        return replace(frame, depth=np.where(self.holes(frame.size, index), np.float32(np.nan), frame.depth))
+        return RgbdFrame(frame.rgb, np.where(self.holes(frame.size, index), np.float32(np.nan), frame.depth))
 
 
 AS_IT_IS = Condition("as it is")

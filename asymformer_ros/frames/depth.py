@@ -23,6 +23,10 @@ _FARTHEST_MEDIAN = 100.0  # metres: no RGB-D camera sees half of its image farth
 _RVL_MAX_NIBBLES = 10  # 30 bits: more than any count of pixels or difference of two uint16 needs
 
 
+Depth = NDArray[np.float32 | np.uint16]
+"""(H, W) float32 metres, NaN where unknown, or uint16 millimetres, 0 where unknown."""
+
+
 def metres_from_millimetres(depth: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """Convert (H, W) unsigned millimetres, 0 where unknown, to float32 metres, NaN where unknown."""
     metres = np.multiply(depth, np.float32(0.001), dtype=np.float32)
@@ -57,21 +61,28 @@ def depth_in_metres(depth: NDArray[Any]) -> NDArray[np.float32]:
     return metres
 
 
-def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Pack (H, W) float32 metres, NaN where unknown, as (H, W, 2) uint8: `depth_millimetres`, low byte first.
+def depth_bytes(depth: Depth) -> NDArray[np.uint8]:
+    """Pack (..., H, W) depth as (..., H, W, 2) uint8, whole millimetres, low byte first: what exported models take.
 
-    It is what exported models take.
+    A view where depth is in millimetres.
     """
-    return depth_millimetres(depth).view(np.uint8).reshape(*depth.shape, 2)
+    return np.ascontiguousarray(depth_millimetres(depth), "<u2").view(np.uint8).reshape(*depth.shape, 2)
 
 
-def depth_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """(H, W) float32 metres, NaN where unknown, as whole millimetres, 0 unknown, rounded and held within 0..65535."""
+def depth_metres(depth: Depth) -> NDArray[np.float32]:
+    """Depth as float32 metres, NaN where unknown; itself where it is that."""
+    return metres_from_millimetres(depth) if depth.dtype == np.uint16 else depth  # type: ignore[arg-type, return-value]
+
+
+def depth_millimetres(depth: Depth) -> NDArray[np.uint16]:
+    """Depth as whole millimetres, 0 unknown, rounded and held within 0..65535; itself where it is that."""
+    if depth.dtype == np.uint16:
+        return depth  # type: ignore[return-value]
     millimetres = depth * np.float32(1000)
     np.fmax(millimetres, 0, out=millimetres)  # NaN, too, becomes 0
     np.fmin(millimetres, 65535, out=millimetres)
     np.rint(millimetres, out=millimetres)
-    return millimetres.astype("<u2")
+    return millimetres.astype(np.uint16)
 
 
 def decode_compressed_depth(

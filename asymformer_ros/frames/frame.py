@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frames.depth import depth_in_metres
+from asymformer_ros.frames.depth import Depth, depth_in_metres, metres_from_millimetres
 from asymformer_ros.frames.images import read_depth, read_rgb
 
 Image = NDArray[Any] | str | PathLike[str]
@@ -58,4 +59,37 @@ class RgbdFrame:
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        return self.depth.shape
+        return self.rgb.shape[:2]
+
+    @property
+    def raw_depth(self) -> Depth:
+        """Depth as the camera gave it: `depth`, or (H, W) uint16 millimetres, 0 where unknown."""
+        return self.depth
+
+
+class MillimetreFrame(RgbdFrame):
+    """A frame whose depth is in whole millimetres; metres are made when they are first asked for.
+
+    It saves the way to metres and back: networks take millimetres.
+    """
+
+    millimetres: NDArray[np.uint16]
+
+    def __init__(self, rgb: NDArray[np.uint8], millimetres: NDArray[np.uint16]) -> None:
+        """rgb: (H, W, 3) uint8, RGB order. millimetres: (H, W) uint16, 0 where unknown. Raises FrameError."""
+        if millimetres.dtype != np.uint16 or millimetres.shape != rgb.shape[:2]:
+            raise FrameError(
+                f"depth must be {rgb.shape[:2]} uint16 millimetres, got {millimetres.shape} {millimetres.dtype}"
+            )
+        object.__setattr__(self, "rgb", rgb)
+        object.__setattr__(self, "millimetres", millimetres)
+
+    @cached_property
+    def depth(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """(H, W) float32 metres, NaN where unknown."""
+        return metres_from_millimetres(self.millimetres)
+
+    @property
+    def raw_depth(self) -> Depth:
+        """The millimetres."""
+        return self.millimetres

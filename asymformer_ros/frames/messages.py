@@ -13,8 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frames.depth import decode_compressed_depth, metres_from_float, metres_from_millimetres
-from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.depth import (
+    Depth,
+    decode_compressed_depth,
+    depth_metres,
+    depth_millimetres,
+    metres_from_float,
+)
+from asymformer_ros.frames.frame import MillimetreFrame, RgbdFrame
 from asymformer_ros.frames.images import MAX_PIXELS, check_size, decode_image
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.resize import resize_nearest
@@ -53,7 +59,7 @@ OtherRgb = Callable[[Message], NDArray[np.uint8]]
 def frame_from_messages(
     rgb: Message, depth: Message | None, max_pixels: int = MAX_PIXELS, other_rgb: OtherRgb = _refuse
 ) -> RgbdFrame:
-    """Convert a synchronised pair, Image or CompressedImage. Uncompressed rgb8 is a view on the message's own data.
+    """Convert a synchronised pair, Image or CompressedImage. Uncompressed rgb8 and 16UC1 are views on messages' data.
 
     Depth of another size but the same aspect ratio is brought to the colour image's size (nearest); None makes depth
     that is nowhere known. Raises FrameError for an encoding, layout or size that cannot be segmented, and for more
@@ -65,10 +71,12 @@ def frame_from_messages(
     colour = _compressed_rgb(rgb, max_pixels) if _is_compressed(rgb) else _rgb(rgb, other_rgb)
     if depth is None:
         return RgbdFrame(colour, np.full(colour.shape[:2], np.nan, dtype=np.float32))
-    metres = _compressed_depth(depth, max_pixels) if _is_compressed(depth) else _depth(depth)
-    if colour.shape[:2] != metres.shape:
-        metres = _depth_at_colour_size(metres, colour.shape[1], colour.shape[0])
-    return RgbdFrame(colour, metres)
+    known = _compressed_depth(depth, max_pixels) if _is_compressed(depth) else _depth(depth)
+    if colour.shape[:2] != known.shape:
+        known = _depth_at_colour_size(known, colour.shape[1], colour.shape[0])
+    if known.dtype == np.uint16:
+        return MillimetreFrame(colour, depth_millimetres(known))
+    return RgbdFrame(colour, depth_metres(known))
 
 
 def image_size(info: Message) -> tuple[int, int]:
@@ -146,28 +154,29 @@ def _compressed_rgb(message: Message, max_pixels: int) -> NDArray[np.uint8]:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def _depth(message: Message) -> NDArray[np.float32]:
+def _depth(message: Message) -> Depth:
+    """(H, W) float32 metres, or uint16 millimetres as they came."""
     kind = _DEPTH_TYPES.get(message.encoding)
     if kind is None:
         raise FrameError(
             f"depth image has encoding '{message.encoding}': expected 16UC1 or mono16 (millimetres) or 32FC1 (metres)"
         )
     pixels = _pixels(message, np.dtype(kind).newbyteorder(">" if message.is_bigendian else "<"), 1)
-    return metres_from_float(pixels) if kind == "f4" else metres_from_millimetres(pixels)
+    return metres_from_float(pixels) if kind == "f4" else np.ascontiguousarray(pixels, np.uint16)
 
 
 def _compressed_depth(message: Message, max_pixels: int) -> NDArray[np.float32]:
     return decode_compressed_depth(np.frombuffer(message.data, dtype=np.uint8), message.format, max_pixels)
 
 
-def _depth_at_colour_size(metres: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    rows, columns = metres.shape
+def _depth_at_colour_size(depth: Depth, width: int, height: int) -> Depth:
+    rows, columns = depth.shape
     if abs(columns * height / (rows * width) - 1) > _MAX_ASPECT_DIFFERENCE:
         raise FrameError(
             f"colour is {width}x{height} but depth is {columns}x{rows}, another aspect ratio: "
             "publish depth that is registered (aligned) to the colour camera"
         )
-    return resize_nearest(metres, (height, width))
+    return resize_nearest(depth, (height, width))
 
 
 def _pixels(message: Message, dtype: np.dtype[Any], channels: int) -> NDArray[Any]:

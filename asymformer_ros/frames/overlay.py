@@ -20,13 +20,20 @@ _BETWEEN = 16
 
 
 def blend(
-    rgb: NDArray[np.uint8], color: NDArray[np.uint8], labels: NDArray[np.uint8], alpha: float
+    rgb: NDArray[np.uint8],
+    color: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    alpha: float,
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Mix (H, W, 3) camera and palette pixels, alpha 0..1 the palette's weight; unlabelled pixels show the camera."""
-    mixed = cv2.addWeighted(color, alpha, rgb, 1.0 - alpha, 0.0)
-    unlabelled = labels == UNLABELLED
-    if unlabelled.any():
-        mixed[unlabelled] = rgb[unlabelled]
+    """Mix (H, W, 3) camera and palette pixels, alpha 0..1 the palette's weight; unlabelled pixels show the camera.
+
+    out: (H, W, 3) uint8 that takes the answer, a new array where it is None.
+    """
+    mixed = cv2.addWeighted(color, alpha, rgb, 1.0 - alpha, 0.0, dst=out)
+    unlabelled = np.equal(labels, UNLABELLED).view(np.uint8)
+    if cv2.countNonZero(unlabelled):
+        cv2.copyTo(rgb, unlabelled, mixed)
     return mixed  # type: ignore[return-value]
 
 

@@ -8,18 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.frames.depth import Depth
 from asymformer_ros.frames.frame import RgbdFrame
 
-Depth = TypeVar("Depth", NDArray[np.float32], NDArray[np.uint16])
-Map = TypeVar("Map", NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint16])
+Pixels = TypeVar("Pixels", NDArray[np.float32], NDArray[np.uint16], Depth)
+Map = TypeVar("Map", NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint16], Depth)
 
 
-def resize_frame(frame: RgbdFrame, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The rgb and depth of a frame as `resize_pair` makes them."""
-    return resize_pair(frame.rgb, frame.depth, size)
+def resize_frame(frame: RgbdFrame, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Depth]:
+    """The rgb and raw depth of a frame as `resize_pair` makes them: what a backend takes."""
+    return resize_pair(frame.rgb, frame.raw_depth, size)
 
 
-def resize_pair(rgb: NDArray[np.uint8], depth: Depth, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Depth]:
+def resize_pair(rgb: NDArray[np.uint8], depth: Pixels, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Pixels]:
     """Bring a pair to the network's (height, width): RGB bilinear, depth nearest; no copy where it has that size.
 
     rgb: (H, W, 3) uint8. depth: (H, W) in any unit, of which nearest invents no value between two surfaces.

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.frames.depth import Depth
 from asymformer_ros.frames.frame import UNLABELLED
+
+_NONE = np.uint16(65535)
+"""Nearest of nothing: one less than 0 millimetres in uint16, so that unknown depth is the farthest."""
 
 
 @dataclass(frozen=True)
@@ -28,43 +35,54 @@ class ClassStatistics:
 
 
 def class_statistics(
-    labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None, depth: NDArray[np.float32], names: Sequence[str]
+    labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None, depth: Depth, names: Sequence[str]
 ) -> tuple[ClassStatistics, ...]:
     """Figures of each class in view, largest first; unlabelled pixels are left out.
 
-    labels, confidence: (H, W). depth: (H, W) metres, NaN where unknown. names: of the classes 0..N-1.
-    One pass over the pixels for each figure, whatever the class count.
+    labels, confidence: (H, W). depth: (H, W), metres or millimetres as `Depth` says. names: of the classes 0..N-1.
+    One pass over the rows that hold a class, for each class in view.
     """
-    height, width = labels.shape
-    index = labels.astype(np.intp)
-    by_row = _histograms(index + 256 * np.arange(height)[:, None], height)
-    by_column = _histograms(index + 256 * np.arange(width), width)
-    counts = by_row.sum(axis=0)
-    rows, columns = np.arange(height) @ by_row, np.arange(width) @ by_column
-    confidences = _confidence_sums(index, confidence)
-    nearest = np.full(256, np.inf, dtype=np.float32)
-    np.fmin.at(nearest, index.reshape(-1), depth.reshape(-1))
-    present = [label for label in np.argsort(-counts, kind="stable") if counts[label] and label != UNLABELLED]
-    return tuple(
-        ClassStatistics(
-            label=int(label),
-            name=names[label],
-            pixel_fraction=float(counts[label] / labels.size),
-            mean_confidence=float(confidences[label] / counts[label]),
-            nearest_distance=float(nearest[label]) if np.isfinite(nearest[label]) else float("nan"),
-            centroid=(float(columns[label] / counts[label]), float(rows[label] / counts[label])),
-        )
-        for label in present
+    counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
+    present = [int(label) for label in np.argsort(-counts, kind="stable") if counts[label] and label != UNLABELLED]
+    near = _ordered(depth)
+    return tuple(_statistics(label, names[label], labels, confidence, near) for label in present)
+
+
+def _statistics(
+    label: int, name: str, labels: NDArray[np.uint8], confidence: NDArray[np.uint8] | None, near: Depth
+) -> ClassStatistics:
+    mask = np.equal(labels, label).view(np.uint8)
+    by_row = cv2.reduce(mask, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    rows = np.flatnonzero(by_row)
+    band = slice(rows[0], rows[-1] + 1)
+    mask = mask[band]
+    by_column = cv2.reduce(mask, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    count = int(by_row.sum())
+    total = nan if confidence is None else cv2.sumElems(np.multiply(confidence[band], mask))[0] / 255
+    return ClassStatistics(
+        label=label,
+        name=name,
+        pixel_fraction=count / labels.size,
+        mean_confidence=total / count,
+        nearest_distance=_nearest(near[band], mask),
+        centroid=(_centre(by_column, count), _centre(by_row, count)),
     )
 
 
-def _confidence_sums(index: NDArray[np.intp], confidence: NDArray[np.uint8] | None) -> NDArray[np.float64]:
-    """Sum of the confidences 0..1 of each label's pixels: (256,), NaN without a confidence map."""
-    if confidence is None:
-        return np.full(256, np.nan)
-    return np.arange(256) @ _histograms(index + 256 * confidence.astype(np.intp), 256) / 255
+def _centre(histogram: NDArray[Any], count: int) -> float:
+    return int(np.arange(len(histogram)) @ histogram.astype(np.int64)) / count
 
 
-def _histograms(bins: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """Label histograms (count, 256) from bins = label + 256 * (0..count-1)."""
-    return np.bincount(bins.reshape(-1), minlength=256 * count).reshape(count, 256)
+def _ordered(depth: Depth) -> Depth:
+    """Depth whose smallest value is the nearest known one: millimetres less 1, or metres, infinite where unknown."""
+    if depth.dtype == np.uint16:
+        return depth - np.uint16(1)  # type: ignore[return-value]
+    return cv2.patchNaNs(depth.copy(), np.inf)  # type: ignore[return-value]
+
+
+def _nearest(near: Depth, mask: NDArray[np.uint8]) -> float:
+    """Metres; NaN where nothing is known. near: of `_ordered`."""
+    nearest = cv2.minMaxLoc(near, mask=mask)[0]
+    if near.dtype == np.uint16:
+        return nan if nearest == _NONE else float(np.float32(nearest + 1) * np.float32(0.001))
+    return nearest if np.isfinite(nearest) else nan

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError
+from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.card import ModelCard
 
@@ -56,12 +57,12 @@ class InferenceBackend(Protocol):
     def infer(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        depth: Depth,
         *,
         with_confidence: bool = False,
         smoothing: Sequence[TemporalSmoothing] = (),
     ) -> Prediction:
-        """Classify each pixel of rgb (h, w, 3) uint8 with depth (h, w) float32 metres, NaN where unknown.
+        """Classify each pixel of rgb (h, w, 3) uint8 with depth (h, w), metres or millimetres as `Depth` says.
 
         Or of several images at once, rgb (N, h, w, 3) and depth (N, h, w): the answer is then (N, h, w). (h, w) is the
         card's input size. smoothing: of each image the one of its camera, or none at all; a backend whose model gives
@@ -72,9 +73,7 @@ class InferenceBackend(Protocol):
         """Release the model. Nothing may be called afterwards."""
 
 
-def as_batch(
-    rgb: NDArray[np.uint8], depth: NDArray[np.float32], size: tuple[int, int]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def as_batch(rgb: NDArray[np.uint8], depth: Depth, size: tuple[int, int]) -> tuple[NDArray[np.uint8], Depth]:
     """The images of one call as rgb (N, h, w, 3) and depth (N, h, w), views. Raises BackendError for another size."""
     if rgb.shape[-3:] != (*size, 3) or depth.shape != rgb.shape[:-1] or rgb.ndim not in (3, 4):
         raise BackendError(f"input is {rgb.shape} and {depth.shape}: expected {(*size, 3)} and {size}, or N of them")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError
+from asymformer_ros.frames.depth import Depth
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.segmentation import Segmentation, StageTimes
@@ -67,7 +68,7 @@ class MultiScaleSegmenter:
                 mirrored = np.ascontiguousarray(rgb[:, ::-1]), np.ascontiguousarray(depth[:, ::-1])
                 yield self._scores(*mirrored, frame.size).flip(-1)
 
-    def _scores(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], size: tuple[int, int]) -> torch.Tensor:
+    def _scores(self, rgb: NDArray[np.uint8], depth: Depth, size: tuple[int, int]) -> torch.Tensor:
         logits = self.backend.logits4(rgb[None], depth[None])
         own = functional.interpolate(logits, size=depth.shape, mode="bilinear", align_corners=False)
         return functional.interpolate(own.float(), size=size, mode="bilinear", align_corners=True)[0]

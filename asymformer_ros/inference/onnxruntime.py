@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError
+from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
@@ -53,7 +54,7 @@ class OnnxRuntimeBackend:
     def infer(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        depth: Depth,
         *,
         with_confidence: bool = False,
         smoothing: Sequence[TemporalSmoothing] = (),
@@ -69,7 +70,7 @@ class OnnxRuntimeBackend:
         """See InferenceBackend."""
         self._session = None
 
-    def _logits(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _logits(self, rgb: NDArray[np.uint8], depth: Depth) -> NDArray[np.float32]:
         """(classes, h, w)."""
         if self._session is None:
             raise BackendError(f"{self.name} is closed")

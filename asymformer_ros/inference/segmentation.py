@@ -53,7 +53,7 @@ class Segmentation:
     @cached_property
     def classes(self) -> tuple[ClassStatistics, ...]:
         """The classes in view, largest first: name, share of the image, mean confidence, nearest distance, centroid."""
-        return class_statistics(self.labels, self.confidence, self.frame.depth, self.label_set.names)
+        return class_statistics(self.labels, self.confidence, self.frame.raw_depth, self.label_set.names)
 
     def overlay(self, alpha: float = 0.5, *, legend: bool = False) -> NDArray[np.uint8]:
         """Class colours over the camera's image, (H, W, 3) uint8 RGB; a legend adds rows below it.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import AsymformerError
+from asymformer_ros.frames.depth import Depth, depth_metres
 from asymformer_ros.frames.frame import UNLABELLED, Image, RgbdFrame
 from asymformer_ros.frames.resize import resize_frame, resize_nearest
 from asymformer_ros.inference.backend import InferenceBackend
@@ -140,7 +141,7 @@ def with_groups(backend: InferenceBackend, groups: str | PathLike[str] | Mapping
         raise
 
 
-Input = tuple[NDArray[np.uint8], NDArray[np.float32]]
+Input = tuple[NDArray[np.uint8], Depth]
 
 
 def _resized(maps: NDArray[np.uint8], frames: Sequence[RgbdFrame]) -> list[NDArray[np.uint8]]:
@@ -149,7 +150,10 @@ def _resized(maps: NDArray[np.uint8], frames: Sequence[RgbdFrame]) -> list[NDArr
 
 
 def _batch(inputs: list[Input]) -> Input:
-    """Stack the inputs of several frames; one frame's is a view."""
+    """Stack the inputs of several frames, in metres where one of them is; one frame's is a view."""
     if len(inputs) == 1:
         return inputs[0][0][None], inputs[0][1][None]
-    return np.stack([rgb for rgb, _ in inputs]), np.stack([depth for _, depth in inputs])
+    depths: list[Depth] = [depth for _, depth in inputs]
+    if len({depth.dtype for depth in depths}) > 1:
+        depths = [depth_metres(depth) for depth in depths]
+    return np.stack([rgb for rgb, _ in inputs]), np.stack(depths)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.frames.depth import Depth, depth_metres
 from asymformer_ros.frames.resize import resize_nearest
 
 NEW = 0.2
@@ -69,12 +70,10 @@ class TemporalSmoothing:
             self.reset()
         self._model, self.applied = model, False
 
-    def blend(
-        self, scores: NDArray[np.float32], rgb: NDArray[np.uint8], depth: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def blend(self, scores: NDArray[np.float32], rgb: NDArray[np.uint8], depth: Depth) -> NDArray[np.float32]:
         """Scores (C, h, w) of the next frame, smoothed, in an array of their own; those of a first frame unchanged.
 
-        rgb (H, W, 3) uint8 and depth (H, W) float32 metres, NaN where unknown: the frame, of any size.
+        rgb (H, W, 3) uint8 and depth (H, W), metres or millimetres as `Depth` says: the frame, of any size.
         """
         self.applied = True
         before, view = self._before, _view(scores, rgb, depth)
@@ -102,7 +101,7 @@ class TemporalSmoothing:
 def smoothed(
     scores: Iterable[NDArray[np.float32]],
     rgb: NDArray[np.uint8],
-    depth: NDArray[np.float32],
+    depth: Depth,
     smoothing: Sequence[TemporalSmoothing],
 ) -> Iterator[NDArray[np.float32]]:
     """Class scores (C, h, w) of each of N images, blended by its stream's smoothing; as they are where there is none.
@@ -116,14 +115,14 @@ def smoothed(
         yield stream.blend(one, *seen)
 
 
-def _view(scores: NDArray[np.float32], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> _View:
+def _view(scores: NDArray[np.float32], rgb: NDArray[np.uint8], depth: Depth) -> _View:
     size = scores.shape[1:]
     small = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     if size != _FLOW_SIZE:
         grey = cv2.resize(grey, _FLOW_SIZE[::-1], interpolation=cv2.INTER_AREA)
     own = cv2.transpose(scores.reshape(len(scores), -1)).reshape(*size, -1)
-    return _View(own, small.astype(np.float32), resize_nearest(depth, size), grey)  # type: ignore[arg-type]
+    return _View(own, small.astype(np.float32), depth_metres(resize_nearest(depth, size)), grey)  # type: ignore[arg-type, type-var]
 
 
 def _moved(scores: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:

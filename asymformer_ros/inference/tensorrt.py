@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from asymformer_ros.engine.runtime import EngineFile, TensorRtEngine
 from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import BackendError
-from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.depth import Depth, depth_bytes
 from asymformer_ros.inference.backend import Prediction, as_batch
 from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
@@ -69,7 +69,7 @@ class TensorRtBackend:
     def infer(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        depth: Depth,
         *,
         with_confidence: bool = False,
         smoothing: Sequence[TemporalSmoothing] = (),
@@ -99,7 +99,7 @@ class TensorRtBackend:
     def _infer(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        depth: Depth,
         smoothing: Sequence[TemporalSmoothing],
         with_confidence: bool,
     ) -> Prediction:
@@ -117,7 +117,7 @@ class TensorRtBackend:
         return Prediction.joined(parts)
 
     @staticmethod
-    def _fill(inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
+    def _fill(inputs: Mapping[str, NDArray[Any]], rgb: NDArray[np.uint8], depth: Depth) -> None:
         images = len(rgb)
         for name, values in zip(CAMERA_INPUTS, (rgb, depth_bytes(depth)), strict=True):
             inputs[name][:images], inputs[name][images:] = values, 0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError, ConfigurationError
-from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.depth import Depth, depth_bytes
 from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
@@ -68,7 +68,7 @@ class TorchBackend:
     def infer(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        depth: Depth,
         *,
         with_confidence: bool = False,
         smoothing: Sequence[TemporalSmoothing] = (),
@@ -93,7 +93,7 @@ class TorchBackend:
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def logits4(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> torch.Tensor:
+    def logits4(self, rgb: NDArray[np.uint8], depth: Depth) -> torch.Tensor:
         """(N, classes, h/4, w/4) class scores of rgb (N, h, w, 3) and depth (N, h, w), at any multiple of 32."""
         images = (torch.from_numpy(image).to(self._device) for image in (rgb, depth_bytes(depth)))
         return self._network.forward_stride4(*images)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import AsymformerError, BackendError
+from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
 from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.card import ModelCard
@@ -72,7 +73,7 @@ class UpgradingBackend:
     def infer(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        depth: Depth,
         *,
         with_confidence: bool = False,
         smoothing: Sequence[TemporalSmoothing] = (),

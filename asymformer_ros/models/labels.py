@@ -55,9 +55,12 @@ class LabelSet:
         table.setflags(write=False)
         return table
 
-    def colorize(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Labels (H, W) uint8 to their colours (H, W, 3) uint8 RGB; black where a label is no class."""
-        return cv2.applyColorMap(labels, self.color_table[:, None])  # type: ignore[return-value]
+    def colorize(self, labels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Labels (H, W) uint8 to their colours (H, W, 3) uint8 RGB; black where a label is no class.
+
+        out: takes the answer, a new array where it is None.
+        """
+        return cv2.applyColorMap(labels, self.color_table[:, None], dst=out)  # type: ignore[return-value]
 
     def to_json(self) -> dict[str, object]:
         """JSON-ready dictionary: {"name": ..., "classes": [{"name": ..., "color": [r, g, b]}, ...]}."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asymformer_ros.frames.depth import Depth
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.signature import Signature, camera_feeds
 
@@ -62,7 +63,7 @@ class Model:
         """Shapes of the graph's inputs, by name."""
         return self.signature.shapes(self.card.input_size)
 
-    def feeds(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def feeds(self, rgb: NDArray[np.uint8], depth: Depth) -> dict[str, NDArray[Any]]:
         """The inputs of the graph for one frame of the card's input size."""
         return camera_feeds(rgb, depth)
 

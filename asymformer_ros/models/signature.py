@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.frames.depth import depth_bytes
+from asymformer_ros.frames.depth import Depth, depth_bytes
 from asymformer_ros.onnx_graph.names import CAMERA_INPUTS, LABEL_OUTPUTS
 
 FORMAT = "asymformer_onnx"
@@ -36,9 +36,9 @@ class Signature:
         return {name: (self.batch, *size, last) for name, last in zip(CAMERA_INPUTS, (3, 2), strict=True)}
 
 
-def camera_feeds(rgb: NDArray[np.uint8], depth: NDArray[np.float32]) -> dict[str, NDArray[np.uint8]]:
+def camera_feeds(rgb: NDArray[np.uint8], depth: Depth) -> dict[str, NDArray[np.uint8]]:
     """The inputs, by name, that one frame becomes, for a batch of 1.
 
-    rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown.
+    rgb (h, w, 3) uint8 and depth (h, w) float32 metres, NaN where unknown, or uint16 millimetres, 0 where unknown.
     """
     return dict(zip(CAMERA_INPUTS, (np.ascontiguousarray(rgb)[None], depth_bytes(depth)[None]), strict=True))

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 
 from asymformer_ros.findings import Finding
+from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.node.health import Health
@@ -37,7 +36,7 @@ class Camera:
         self.no_points = ""
         """Why the newest frame's points could not be made; the frame path sets it."""
         self._attention = Attention(self._tell)
-        self._newest_depth: tuple[float, NDArray[np.float32] | None] = (0.0, None)
+        self._newest: tuple[float, RgbdFrame | None] = (0.0, None)
 
     def activate(self, settings: Settings, label_set: LabelSet, on_pair: Callable[[Pair], None]) -> str:
         """Subscribe; returns what it listens to, for the log."""
@@ -54,17 +53,17 @@ class Camera:
             self.inputs.destroy()
             self.inputs = None
 
-    def converted(self, depth: NDArray[np.float32]) -> None:
-        """Leave the newest depth image, (H, W) float32 metres, for the doctor. Any thread may."""
-        self._newest_depth = (monotonic(), depth)
+    def converted(self, frame: RgbdFrame) -> None:
+        """Leave the newest frame, which has depth, for the doctor. Any thread may."""
+        self._newest = (monotonic(), frame)
 
     def examine(self, settings: Settings) -> None:
         """Let the sync doctor look at what came; what it finds goes to the log and to /diagnostics."""
         if self.inputs is None or not settings.enabled:
             self.health.findings = []
             return
-        now, (converted, depth) = monotonic(), self._newest_depth
-        fresh = depth if now - converted < _DEPTH_LASTS else None
+        now, (converted, frame) = monotonic(), self._newest
+        fresh = frame.depth if frame is not None and now - converted < _DEPTH_LASTS else None
         seen = self.inputs.watch.observe(fresh, settings, listened=self.outputs.wanted())
         self.health.depth_coverage = seen.content.known if fresh is not None and seen.content else None
         if fresh is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import sys
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,28 @@ def image_message(pixels: NDArray[Any], encoding: str, header: Header) -> Image:
     # One copy; some versions of rclpy make another of what is assigned, and array("B", buffer) goes element by element.
     message.data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     return message
+
+
+class ImageWriter:
+    """Writes one image of 8 bit after the other into the same message, whose memory stays."""
+
+    def __init__(self, encoding: str) -> None:
+        self._message = Image(encoding=encoding, is_bigendian=int(sys.byteorder == "big"))
+        self._pixels: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def pixels(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """The message's own pixels, (H, W) or (H, W, C), to be filled; they hold the image before."""
+        if self._pixels.shape != shape:
+            message = self._message
+            message.height, message.width, message.step = shape[0], shape[1], prod(shape[1:])
+            message.data = array.array("B", bytes(prod(shape)))
+            self._pixels = np.frombuffer(message.data, np.uint8).reshape(shape)
+        return self._pixels
+
+    def message(self, header: Header) -> Image:
+        """The image; valid until the next one is written."""
+        self._message.header = header
+        return self._message
 
 
 def _rgb_by_cv_bridge(message: Image) -> NDArray[np.uint8]:

@@ -95,7 +95,7 @@ class FramePath:
         start = perf_counter()
         frame = frame_from_messages(pair.rgb, pair.depth, self._settings().max_pixels)
         if pair.depth is not None:
-            camera.converted(frame.depth)
+            camera.converted(frame)
         return [Request(camera, pair, frame, (perf_counter() - start) * 1e3)]
 
     def _segment(self, requests: Sequence[Request]) -> list[Segmentation]:

@@ -129,6 +129,10 @@ class Health:
     def _keep(self, name: str, milliseconds: float) -> None:
         self._times[name].append(milliseconds)
 
+    def medians(self) -> dict[str, float]:
+        """Of the age and the stage times of the newest frames, milliseconds."""
+        return {stage: float(np.median(values)) for stage, values in self._times.items()}
+
     def restart(self) -> None:
         """Forget ages and stage times: time has jumped, or the node starts anew."""
         self._times.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -17,7 +18,7 @@ from asymformer_ros.frames.overlay import blend, legend_strip
 from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.msg import ClassSummary, SegmentationSummary
-from asymformer_ros.node.conversions import image_message
+from asymformer_ros.node.conversions import ImageWriter, image_message
 from asymformer_ros.node.parameters import qos_overrides
 from asymformer_ros.node.points import CloudWriter
 from asymformer_ros.optional import importing
@@ -30,7 +31,7 @@ except DependencyError:  # or it is older than LabelInfo (2022-11): the topic is
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LEGEND_WIDTH = 480  # pixels
-_IMAGES = ("labels", "color", "overlay", "confidence")
+_IMAGES = {"labels": "mono8", "color": "rgb8", "overlay": "rgb8", "confidence": "mono8"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Outputs:
         self._node, self._prefix = node, f"{prefix}segmentation/"
         self._taker: Callable[[Result], None] | None = None
         self._images = {name: self._publisher(Image, name) for name in _IMAGES}
+        self._writers = {name: ImageWriter(encoding) for name, encoding in _IMAGES.items()}
         self._summary = self._publisher(SegmentationSummary, "summary")
         self._camera_info = self._publisher(CameraInfo, "camera_info")
         self._points = self._publisher(PointCloud2, "points")
@@ -105,17 +107,7 @@ class Outputs:
     def publish(self, result: Result, overlay_alpha: float) -> None:
         """Publish whatever has subscribers, each under the colour image's header."""
         header, segmentation = result.header, result.segmentation
-        if _wanted(self._images["labels"]):
-            self._images["labels"].publish(image_message(segmentation.labels, "mono8", header))
-        if segmentation.confidence is not None and _wanted(self._images["confidence"]):
-            self._images["confidence"].publish(image_message(segmentation.confidence, "mono8", header))
-        if _wanted(self._images["color"]) or _wanted(self._images["overlay"]):
-            color = segmentation.label_set.colorize(segmentation.labels)
-            if _wanted(self._images["color"]):
-                self._images["color"].publish(image_message(color, "rgb8", header))
-            if _wanted(self._images["overlay"]):
-                blended = blend(segmentation.frame.rgb, color, segmentation.labels, overlay_alpha)
-                self._images["overlay"].publish(image_message(blended, "rgb8", header))
+        self._publish_images(header, segmentation, overlay_alpha)
         if result.camera_info is not None and _wanted(self._camera_info):
             self._camera_info.publish(_restamped(result.camera_info, header))
         if segmentation.confidence is not None and _wanted(self._summary):
@@ -125,6 +117,25 @@ class Outputs:
         if segmentation.confidence is not None and self._taker is not None:
             taker, self._taker = self._taker, None
             taker(result)
+
+    def _publish_images(self, header: Header, segmentation: Segmentation, overlay_alpha: float) -> None:
+        """Each is written where the message keeps its pixels; the colours, too, for the overlay alone."""
+        labels, wanted = segmentation.labels, {name for name in _IMAGES if _wanted(self._images[name])}
+        if "labels" in wanted:
+            np.copyto(self._writers["labels"].pixels(labels.shape), labels)
+        if segmentation.confidence is None:
+            wanted.discard("confidence")
+        elif "confidence" in wanted:
+            np.copyto(self._writers["confidence"].pixels(labels.shape), segmentation.confidence)
+        if wanted & {"color", "overlay"}:
+            color = self._writers["color"].pixels((*labels.shape, 3))
+            segmentation.label_set.colorize(labels, color)
+            if "overlay" in wanted:
+                blended = self._writers["overlay"].pixels(color.shape)
+                blend(segmentation.frame.rgb, color, labels, overlay_alpha, blended)
+        for name in _IMAGES:
+            if name in wanted:
+                self._images[name].publish(self._writers[name].message(header))
 
     def _made_of_frames(self) -> tuple[Publisher, ...]:
         return (*self._images.values(), self._summary, self._camera_info, self._points)
