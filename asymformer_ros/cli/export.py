@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import add_model, image_size
-from asymformer_ros.onnx_graph.names import EXPORTED_OUTPUTS, EXPORTED_PRECISIONS
+from asymformer_ros.onnx_graph.names import EXPORT_TARGETS, EXPORTED_OUTPUTS, EXPORTED_PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.models.model import Model
@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=EXPORTED_OUTPUTS,
         default="labels",
         help="labels and confidence, one byte per pixel each, or float class scores at stride 4 (default: labels)",
+    )
+    parser.add_argument(
+        "--target",
+        choices=EXPORT_TARGETS,
+        default="any",
+        help="cpu: for ONNX Runtime on a CPU alone, with --classes-out logits4; it is faster there (default: any)",
     )
     parser.add_argument(
         "--precision",
@@ -57,9 +63,11 @@ def run(args: argparse.Namespace) -> int:
             "--precision mixed and --report belong together: make a report with "
             f"`asymformer precision {args.model} -o precision.json`"
         )
+    if args.target == "cpu" and args.precision == "mixed":
+        raise ConfigurationError("a graph for CPUs is in fp32: leave --precision mixed away")
     if args.half and args.precision == "mixed":
         raise ConfigurationError("mixed precision stores FP16 already: leave --half away")
-    options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out)
+    options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out, target=args.target)
     bundle = open_bundle(args.model, args.label_set)
     model = export_model(bundle, options)
     sized = replace(bundle, card=replace(bundle.card, input_size=args.size or bundle.card.input_size))

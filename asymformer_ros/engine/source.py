@@ -40,12 +40,12 @@ def plain_graph(model: Model) -> ModelProto:
 
 
 def cpu_graph(model: Model) -> ModelProto:
-    """The graph of a bundle for a CPU: class scores at stride 4, with the network's own answers to golden frames."""
+    """The graph of a bundle for ONNX Runtime on a CPU, with the network's own answers to golden frames."""
     from asymformer_ros.models.camera_network import plain_labels
     from asymformer_ros.models.export import ExportOptions, export_model
 
     assert model.bundle is not None
-    graph = export_model(model.bundle, ExportOptions(outputs="logits4"))
+    graph = export_model(model.bundle, ExportOptions(outputs="logits4", target="cpu"))
     add_golden(graph, golden_of(model.card.input_size, partial(plain_labels, model.bundle)))
     return graph
 

@@ -16,6 +16,7 @@ from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.signature import camera_feeds
+from asymformer_ros.onnx_graph.cpu import for_cpu, is_for_cpu
 from asymformer_ros.onnx_graph.outputs import give_logits4
 from asymformer_ros.onnx_graph.session import GraphSession
 from asymformer_ros.onnx_graph.simplify import simplify
@@ -24,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 class OnnxRuntimeBackend:
-    """Serves an ONNX file with ONNX Runtime: class scores come out of one session, `classify` does the rest."""
+    """Serves an ONNX file with ONNX Runtime: class scores come out of one session, `classify` does the rest.
+
+    The graph is rewritten for CPUs (`for_cpu`) unless the file holds one that is.
+    """
 
     def __init__(self, model: Model) -> None:
         if model.batch != 1:
@@ -35,7 +39,7 @@ class OnnxRuntimeBackend:
         self.card: ModelCard = model.card
         self.model_sha256 = model.model_sha256
         self.name = f"onnxruntime cpu {model.precision}"
-        self._session: GraphSession | None = GraphSession(give_logits4(simplify(model.proto)))
+        self._session: GraphSession | None = _fastest_session(model)
 
     @classmethod
     def open(cls, model: Model) -> OnnxRuntimeBackend:
@@ -75,3 +79,17 @@ class OnnxRuntimeBackend:
         if self._session is None:
             raise BackendError(f"{self.name} is closed")
         return self._session.run(None, camera_feeds(rgb, depth))[0][0]
+
+
+def _fastest_session(model: Model) -> GraphSession:
+    """Of the graph of class scores that is made for CPUs; of the plain one where this ONNX Runtime cannot run that."""
+    if is_for_cpu(model.proto):
+        return GraphSession(model.proto)
+    plain = give_logits4(simplify(model.proto))
+    if model.precision != "fp32":
+        return GraphSession(plain)
+    try:
+        return GraphSession(for_cpu(plain))
+    except BackendError as error:
+        _log.info("the plain graph serves: %s", error)
+        return GraphSession(plain)

@@ -18,7 +18,8 @@ from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.camera_network import CameraNetwork
 from asymformer_ros.models.onnx_file import mark
-from asymformer_ros.onnx_graph.names import CAMERA_INPUTS, EXPORTED_OUTPUTS, LOGITS_OUTPUT
+from asymformer_ros.onnx_graph.cpu import for_cpu
+from asymformer_ros.onnx_graph.names import CAMERA_INPUTS, EXPORT_TARGETS, EXPORTED_OUTPUTS, LOGITS_OUTPUT
 from asymformer_ros.onnx_graph.outputs import give_labels, give_logits4
 from asymformer_ros.onnx_graph.simplify import simplify
 from asymformer_ros.system.files import write_atomically
@@ -33,18 +34,26 @@ class ExportOptions:
 
     input_size: (height, width), the card's where None. batch: images at a time. outputs: "labels" for labels and
     confidence, as engines give them; "logits4" for class scores at stride 4, for those who do the rest themselves.
+    target: "cpu" for the form that ONNX Runtime computes fastest on a CPU and nothing else reads, of logits4 alone.
     Raises ConfigurationError.
     """
 
     input_size: tuple[int, int] | None = None
     batch: int = 1
     outputs: str = "labels"
+    target: str = "any"
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigurationError(f"batch must be at least 1, got {self.batch}")
         if self.outputs not in EXPORTED_OUTPUTS:
             raise ConfigurationError(f"outputs is '{self.outputs}': expected one of {', '.join(EXPORTED_OUTPUTS)}")
+        if self.target not in EXPORT_TARGETS:
+            raise ConfigurationError(f"target is '{self.target}': expected one of {', '.join(EXPORT_TARGETS)}")
+        if self.target == "cpu" and self.outputs != "logits4":
+            raise ConfigurationError(
+                "a graph for CPUs gives class scores, what follows is faster outside: add `--classes-out logits4`"
+            )
 
 
 def export_model(bundle: ModelBundle, options: ExportOptions = ExportOptions()) -> Any:
@@ -58,6 +67,7 @@ def export_model(bundle: ModelBundle, options: ExportOptions = ExportOptions()) 
     images = (torch.zeros(*shape, 3, dtype=torch.uint8), torch.zeros(*shape, 2, dtype=torch.uint8))
     traced = simplify(_trace(network, images))
     model = give_labels(traced, card.temperature) if options.outputs == "labels" else give_logits4(traced)
+    model = for_cpu(model) if options.target == "cpu" else model
     model.ir_version, model.producer_name, model.producer_version = IR_VERSION, "asymformer_ros", __version__
     mark(model, card, bundle.sha256)
     return model

@@ -1,16 +1,18 @@
-"""Attention in the form that TensorRT has fused kernels for: queries, keys and values of one width."""
+"""Attention in the form that whoever runs it has fused kernels for: TensorRT, or ONNX Runtime on a CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper
 
-from asymformer_ros.onnx_graph.simplify import tensor_shapes
+from asymformer_ros.onnx_graph.editing import HEADS_FIRST, TO_CHANNELS_LAST, GraphEditor, order
+
+CONTRIB = "com.microsoft"
+"""The domain of ONNX Runtime's own operators."""
 
 
 def widen_values(model: ModelProto) -> ModelProto:
@@ -19,21 +21,13 @@ def widen_values(model: ModelProto) -> ModelProto:
     The weights that make the values get columns of zeros, those that take the answers rows of zeros. Not for CPUs,
     which compute the zeros, too. Attention that is written in another way than the network's stays as it is.
     """
-    wide = ModelProto()
-    wide.CopyFrom(model)
-    graph = _Graph(wide.graph)
-    for node in wide.graph.node:
-        if node.op_type == "Softmax":
-            _widen(graph, node)
-    used = {name for node in wide.graph.node for name in node.input}
-    weights = [tensor for tensor in wide.graph.initializer if tensor.name in used]
-    for field, values in ((wide.graph.initializer, weights), (wide.graph.value_info, [])):
-        del field[:]
-        field.extend(values)
-    return onnx.shape_inference.infer_shapes(wide, strict_mode=True, data_prop=True)
+    editor = GraphEditor(model)
+    for softmax in editor.all("Softmax"):
+        _widen(editor, softmax)
+    return onnx.shape_inference.infer_shapes(editor.finish(), strict_mode=True, data_prop=True)
 
 
-def _widen(graph: _Graph, softmax: NodeProto) -> None:
+def _widen(graph: GraphEditor, softmax: NodeProto) -> None:
     product = graph.after(softmax.output[0], "MatMul")
     scores = graph.before(softmax.input[0], "MatMul")
     answers = graph.after(product[-1].output[0], "Transpose", "Reshape", "MatMul") if product else []
@@ -43,7 +37,7 @@ def _widen(graph: _Graph, softmax: NodeProto) -> None:
     (to_heads, split, bias, make), (from_heads, join, take) = values, answers
     *place, heads, width = graph.shapes[split.output[0]]
     keys = graph.shapes[scores[0].input[0]][-1]
-    if width >= keys or any(_order(node) != [0, 2, 1, 3] for node in (to_heads, from_heads)):
+    if width >= keys or any(order(node) != [0, 2, 1, 3] for node in (to_heads, from_heads)):
         return
     graph.change_weight(make, lambda weight: _padded(weight, 1, heads, keys))
     graph.change_weight(bias, lambda weight: _padded(weight, 0, heads, keys))
@@ -61,48 +55,57 @@ def _padded(weight: NDArray[Any], axis: int, heads: int, width: int) -> NDArray[
     return np.pad(split, padding).reshape(*before, heads * width, *after)
 
 
-def _order(transpose: NodeProto) -> list[int]:
-    return next((list(helper.get_attribute_value(a)) for a in transpose.attribute if a.name == "perm"), [])
+def fuse_attention(editor: GraphEditor) -> None:
+    """Let attention be ONNX Runtime's own operator, of tokens (1, S, heads * width)."""
+    for softmax in editor.all("Softmax"):
+        scores, heads = editor.before(softmax.input[0], "MatMul"), editor.shapes[softmax.input[0]][1]
+        answers = editor.after(softmax.output[0], "MatMul", *(("Transpose", "Reshape") if heads > 1 else ("Reshape",)))
+        if not scores or not answers or (heads > 1 and order(answers[1]) != HEADS_FIRST):
+            continue
+        product, joined = answers[0], answers[-1]
+        nodes: list[NodeProto] = []
+        names = (scores[0].input[0], scores[0].input[1], product.input[1])
+        sides = zip(names, (HEADS_FIRST, TO_CHANNELS_LAST, HEADS_FIRST), strict=True)
+        tokens = [_tokens(editor, name, axes, nodes) for name, axes in sides]
+        if None in tokens or len(editor.shapes[joined.output[0]]) != 3:
+            continue
+        attention = helper.make_node(
+            "MultiHeadAttention", tokens, joined.output, name=softmax.name, domain=CONTRIB, num_heads=heads, scale=1.0
+        )
+        editor.replace(joined, *nodes, attention)
 
 
-class _Graph:
-    """Who makes and who takes each tensor of a graph whose nodes change their weights alone."""
+def _tokens(editor: GraphEditor, name: str, axes: list[int], nodes: list[NodeProto]) -> str | None:
+    """The tokens (1, S, heads * width) that one side of an attention's products, (1, heads, ...), is made of.
 
-    def __init__(self, graph: Any) -> None:
-        self.shapes = tensor_shapes(graph)
-        self._graph = graph
-        self._weights = {tensor.name: tensor for tensor in graph.initializer}
-        self._makers = {name: node for node in graph.node for name in node.output}
-        self._takers: dict[str, list[NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self._takers.setdefault(name, []).append(node)
+    axes: the order that its Transpose has. nodes: get what has to be made for it.
+    """
+    single, transpose = editor.maker(name, "Reshape"), editor.maker(name, "Transpose")
+    if single is not None and editor.shapes[name][1] == 1 and len(editor.shapes[single.input[0]]) == 3:
+        return single.input[0]
+    if transpose is not None and order(transpose) == axes:
+        reshape = editor.maker(transpose.input[0], "Reshape")
+        if reshape is not None and len(editor.shapes[reshape.input[0]]) == 3:
+            return reshape.input[0]
+        return _flat(editor, transpose.input[0], nodes)
+    if transpose is not None and axes == TO_CHANNELS_LAST and order(transpose) == [0, 1, 3, 2]:
+        name = transpose.input[0]
+    split = editor.maker(name, "Split")
+    turned = editor.maker(split.input[0], "Transpose") if split is not None else None
+    if split is None or turned is None or order(turned) != HEADS_FIRST:
+        return None
+    parts = [f"{split.name}/{index}_tokens" for index in range(len(split.output))]
+    if not any(parts[0] in node.output for node in nodes):
+        widths = [editor.shapes[part][1] * editor.shapes[part][3] for part in split.output]
+        sizes = editor.add_weight(f"{split.name}/sizes", np.array(widths, np.int64))
+        flat = _flat(editor, turned.input[0], nodes)
+        nodes.append(helper.make_node("Split", [flat, sizes], parts, name=f"{split.name}/tokens", axis=2))
+    return parts[list(split.output).index(name)]
 
-    def before(self, name: str, *kinds: str) -> list[NodeProto]:
-        """The nodes that a tensor comes from, the last one first, where they are of these kinds and for it alone."""
-        found: list[NodeProto] = []
-        for kind in kinds:
-            node = self._makers.get(name)
-            if node is None or node.op_type != kind or len(self._takers[name]) != 1:
-                return []
-            found.append(node)
-            name = next(value for value in node.input if value not in self._weights)
-        return found
 
-    def after(self, name: str, *kinds: str) -> list[NodeProto]:
-        """The nodes that a tensor goes to, where they are of these kinds and nothing else takes what is on the way."""
-        found: list[NodeProto] = []
-        for kind in kinds:
-            takers = self._takers.get(name, [])
-            if len(takers) != 1 or takers[0].op_type != kind:
-                return []
-            found.append(takers[0])
-            name = takers[0].output[0]
-        return found
-
-    def change_weight(self, node: NodeProto, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-        """Give a node a weight of its own, made of the one that it has."""
-        index, name = next((index, name) for index, name in enumerate(node.input) if name in self._weights)
-        node.input[index] = f"{node.name}_wide"
-        values = change(numpy_helper.to_array(self._weights[name]))
-        self._graph.initializer.append(numpy_helper.from_array(values, node.input[index]))
+def _flat(editor: GraphEditor, name: str, nodes: list[NodeProto]) -> str:
+    """(1, S, heads, width) as tokens."""
+    images, places, *channels = editor.shapes[name]
+    shape = editor.add_weight(f"{name}_tokens_shape", np.array([images, places, np.prod(channels)], np.int64))
+    nodes.append(helper.make_node("Reshape", [name, shape], [f"{name}_tokens"], name=f"{name}_tokens"))
+    return f"{name}_tokens"

@@ -9,3 +9,6 @@ EXPORTED_OUTPUTS = ("labels", "logits4")
 
 EXPORTED_PRECISIONS = ("fp32", "mixed")
 """What an exported graph may compute in; mixed is FP16 but for some layers."""
+
+EXPORT_TARGETS = ("any", "cpu")
+"""What an exported graph may be written for: any runtime, or ONNX Runtime on a CPU alone."""
