@@ -27,6 +27,7 @@ BRINGS = {
     "embreex": _SIMULATION,
     "tqdm": "`pip install tqdm`, or `apt install python3-tqdm`",
     "matplotlib": "`pip install matplotlib`, or `apt install python3-matplotlib`",
+    "jinja2": "`pip install jinja2`, or `apt install python3-jinja2`",
     "h5py": "`pip install h5py`, or `apt install python3-h5py`",
     "scipy": "`pip install scipy`, or `apt install python3-scipy`",
     "yaml": "`pip install pyyaml`, or `apt install python3-yaml`",

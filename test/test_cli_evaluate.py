@@ -166,8 +166,12 @@ def test_the_table_is_on_stdout_and_the_rest_on_stderr(
     wall = report["class_iou"]["wall"]  # type: ignore[index]
     assert lines[1].split() == ["wall", f"{wall * 100:.2f}"]
     assert f"mean IoU {report['mean_iou'] * 100:.2f}".split() in [line.split() for line in lines]  # type: ignore[operator]
-    assert lines[-2].startswith("untrained, onnxruntime cpu fp32: 3 frames, ")
-    assert lines[-1] == f"wrote {tmp_path / 'report.json'}"
+    assert lines[-3].startswith("untrained, onnxruntime cpu fp32: 3 frames, ")
+    assert lines[-1] == f"wrote {tmp_path / 'view.html'}"
+    page = (tmp_path / "view.html").read_text()
+    assert page.count("data:image/webp") == 2 * 3  # camera and depth of each frame
+    assert 'id="confusion"' in page
+    assert lines[-2] == f"wrote {tmp_path / 'report.json'}"
     assert "3/3" in err
 
 
@@ -177,6 +181,15 @@ def test_an_onnx_file_is_evaluated_without_pytorch(onnx: Path, data: Path, tmp_p
     answer = subprocess.run([sys.executable, "-c", HERE + code], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     assert json.loads((tmp_path / "report/report.json").read_text())["frames"] == 3
+
+
+def test_without_jinja_the_report_has_no_page(
+    bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("asymformer_ros.cli.evaluate.installed", lambda name: name != "jinja2")
+    evaluated(bundle, data, tmp_path, "--device", "cpu")
+    assert "jinja2 is not installed" in caplog.text
+    assert not (tmp_path / "view.html").exists()
 
 
 @pytest.mark.parametrize("package", ["tqdm", "matplotlib"])

@@ -39,6 +39,7 @@ HOMES = {
     "yaml": {"datasets", "models", "node"},
     "scipy": {"datasets"},
     "matplotlib": {"evaluation"},
+    "jinja2": {"evaluation"},
     "gdown": {"models"},
     "tqdm": {"cli", "training"},
     "tensorboard": {"training"},

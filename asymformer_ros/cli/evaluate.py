@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import NODE, add_frames, add_model, image_size, open_frames, progress_bar
-from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.inference.backend import BACKENDS, DEVICES
+from asymformer_ros.optional import installed
 
 if TYPE_CHECKING:
     from asymformer_ros.cli.evaluated import Evaluated
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from asymformer_ros.evaluation.evaluate import Evaluation
     from asymformer_ros.evaluation.progress import Progress
     from asymformer_ros.evaluation.report import EvaluationReport
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,11 +86,25 @@ def run(args: argparse.Namespace) -> int:
                 shown.update()
                 progress.save_now_and_then(evaluation)
         report = _report(args, served, data, evaluation)
-    print("\n".join(_table(report)))  # before the files: where they cannot be written, the scores are not lost
-    report.save(args.output)
-    progress.remove()
-    print(f"wrote {args.output / REPORT_FILE}")
+        print("\n".join(_table(report)))  # before the files: where they cannot be written, the scores are not lost
+        report.save(args.output)
+        progress.remove()
+        print(f"wrote {args.output / REPORT_FILE}")
+        _write_page(report, served, data, args.output)
     return 0
+
+
+def _write_page(report: EvaluationReport, served: Evaluated, data: DataSet, folder: Path) -> None:
+    if not installed("jinja2"):
+        _log.warning("no page of the frames is made: jinja2 is not installed here")
+        return
+    from asymformer_ros.evaluation.page.report import PAGE_FILE, report_page
+
+    try:
+        report_page(report, served.segmenter, data).save(folder / PAGE_FILE)
+    except OSError as error:
+        raise AsymformerError(f"cannot write '{folder / PAGE_FILE}': {error.strerror}") from error
+    print(f"wrote {folder / PAGE_FILE}")
 
 
 def _check(args: argparse.Namespace) -> None:

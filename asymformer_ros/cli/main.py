@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "segment": "segment recordings: folders, ROS 2 bags, videos",
     "train": "train a model on labelled frames",
     "untrained": "make a model bundle with random weights",
+    "view": "make an HTML page of what was segmented",
     "weights": "list and download trained weights",
 }
 """What each does. It is the module of this name, with `_` for `-`, that has `add_arguments` and `run`."""

@@ -1,7 +1,8 @@
-"""The pictures of a report: confusion matrix and reliability."""
+"""The pictures of a report and of a page: confusion matrix, reliability, shares of classes over time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -12,7 +13,9 @@ from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.optional import importing
 
 with importing("matplotlib", "an evaluation report"):
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
 _INCHES_PER_CLASS = 0.22
@@ -51,6 +54,32 @@ def reliability_picture(reliability: Reliability) -> bytes:
     lower.bar(confidence, share, width=0.8 / BINS)
     lower.set(xlabel="confidence", ylabel="pixels")
     return _png(figure)
+
+
+AXES = (0.045, 0.995, 0.03, 0.79)
+"""Left, right, top and bottom of the axes of `shares_picture`, in shares of its size from the upper left."""
+
+
+def shares_picture(shares: Sequence[Mapping[int, float]], labels: Sequence[int], label_set: LabelSet) -> str:
+    """An svg element of each frame's shares by class, 0..1, one band over the other.
+
+    labels: the classes that have a band, an element with the id class-LABEL; the others have a white one together.
+    """
+    at = np.arange(len(shares))
+    bands = np.array([[frame.get(label, 0.0) for frame in shares] for label in labels]).reshape(len(labels), len(at))
+    rest = np.array([sum(frame.values()) for frame in shares]) - bands.sum(axis=0)
+    colors = [tuple(part / 255 for part in label_set.colors[label]) for label in labels]
+    left, right, top, bottom = AXES
+    figure = Figure(figsize=(14, 2.6))
+    axes = figure.add_axes((left, 1 - bottom, right - left, bottom - top), xlim=(0, max(1, len(at) - 1)), ylim=(0, 1))
+    axes.set_xlabel("frame")
+    for label, band in zip((*labels, "rest"), axes.stackplot(at, *bands, rest, colors=[*colors, "1.0"]), strict=True):
+        band.set_gid(f"class-{label}")
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "asymformer"}):
+        file = BytesIO()
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+    text = file.getvalue().decode()
+    return text[text.index("<svg") :]
 
 
 def _png(figure: Figure) -> bytes:

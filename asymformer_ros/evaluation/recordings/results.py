@@ -7,6 +7,7 @@ import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -89,11 +90,18 @@ class Results:
     def _write_manifest(self, *, complete: bool, lines: Sequence[Line] = (), backends: Sequence[str] = ()) -> None:
         versions = {"asymformer_ros": __version__, "python": platform.python_version()}
         versions |= {"numpy": np.__version__, "opencv": cv2.__version__}
+        source = {"path": _absolute(self._job.spec.path), "depth": _absolute(self._job.spec.depth)}
         manifest: dict[str, object] = {"complete": complete, "identity": self._identity, "versions": versions}
+        manifest["source"] = source  # where it was: not part of what it is
         if complete:
             count = counts(lines)
             manifest |= {"counts": {"frames": count.frames, "broken": count.broken}, "backends": list(backends)}
         self._store.write(MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
+
+
+def _absolute(path: str) -> str:
+    """Of a path on this machine; URLs, and "", as they are."""
+    return path if "://" in path or not path else str(Path(path).absolute())
 
 
 def counts(lines: Sequence[Line]) -> Counts:

@@ -1,0 +1,227 @@
+"""The page of what `asymformer segment` has left in a folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asymformer_ros.datasets import open_data_set
+from asymformer_ros.datasets.labelled import DataSet
+from asymformer_ros.datasets.unlabelled import SourceSpec, open_source
+from asymformer_ros.datasets.unlabelled.source import Item
+from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
+from asymformer_ros.evaluation.confusion import ConfusionMatrix
+from asymformer_ros.evaluation.page.html import Page
+from asymformer_ros.evaluation.page.shown import ShownFrame, shown, spread, worst_and_spread
+from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
+from asymformer_ros.frames.images import read_rgb
+from asymformer_ros.models.labels import LABEL_SET_NAMES, LabelSet, label_set, read_label_set
+from asymformer_ros.system.files import parse_json
+
+SUMMARY, MANIFEST = "summary.jsonl", "manifest.json"
+_log = logging.getLogger(__name__)
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where camera, depth and truth are. recording: "" for what the manifest names. data: a labelled data set, or None.
+
+    classes: name or .json file of a label set, "" for the results' own.
+    """
+
+    recording: str = ""
+    data: Path | None = None
+    split: str = "test"
+    classes: str = ""
+
+
+def results_page(folder: Path, sources: Sources, most: int, tell: Callable[[], object] = lambda: None) -> Page:
+    """A page of at most `most` frames. tell: called for each frame that is read.
+
+    Raises ConfigurationError where the folder holds no results of `asymformer segment`, FrameError where what is in it
+    cannot be read. A recording that is not there any more is a warning: the page has no camera then.
+    """
+    lines, manifest = _lines(folder), _manifest(folder)
+    broken = sum("error" in line for line in lines)
+    lines = [line for line in lines if "error" not in line]
+    classes = _label_set(lines, sources.classes)
+    truth = _truth(sources, lines)
+    counts, scores = (None, [None] * len(lines)) if truth is None else _scored(folder, lines, truth, classes)
+    accuracies = [None if one is None else one[0] for one in scores]
+    chosen = spread(len(lines), most) if truth is None else worst_and_spread(accuracies, most)
+    frames = _read_frames(sources, manifest, {str(lines[at]["name"]) for at in chosen})
+    found: list[ShownFrame] = []
+    for at in chosen:
+        name = str(lines[at]["name"])
+        frame = frames.pop(name, None) or (truth.frame(name) if truth else None)
+        labels = _labels(folder, lines[at], classes)
+        overlay = None if frame is not None else _overlay(folder, lines[at])
+        true = truth.labels(name) if truth else None
+        found.append(shown(name, labels, frame, true, overlay, scores[at] or (None, None)))
+        tell()
+    facts = _facts(manifest, len(lines), broken)
+    return Page(folder.resolve().name, classes, found, len(lines), facts, counts)
+
+
+def _lines(folder: Path) -> list[Line]:
+    try:
+        text = (folder / SUMMARY).read_text(encoding="utf-8")
+        lines = [parse_json(line) for line in text.splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigurationError(
+            f"'{folder}' holds no results: expected a folder that `asymformer segment` has finished, with its {SUMMARY}"
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(f"'{folder / SUMMARY}' is damaged: {error}") from error
+    if not all(isinstance(line, dict) and "name" in line for line in lines):
+        raise ConfigurationError(f"'{folder / SUMMARY}' is damaged: expected an object with a name in each line")
+    if all("error" in line for line in lines):
+        raise FrameError(f"'{folder}' holds no frame that was segmented")
+    return lines
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    """{} where there is none, or none that can be read: a page can do without it."""
+    try:
+        content = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _label_set(lines: Sequence[Line], chosen: str) -> LabelSet:
+    """The results' own; where it is not one of this package, the names that occur, with colours of nyuv2_40."""
+    if chosen:
+        return read_label_set(chosen)
+    name = str(lines[0].get("label_set", ""))
+    if name in LABEL_SET_NAMES:
+        return label_set(name)
+    seen = {int(one["label"]): str(one["name"]) for line in lines for one in line.get("classes", ())}
+    names = tuple(seen.get(at, f"class {at}") for at in range(max(seen, default=0) + 1))
+    colors = label_set("nyuv2_40").colors
+    return LabelSet(name or "classes", names, tuple(colors[at % len(colors)] for at in range(len(names))))
+
+
+@dataclass(frozen=True)
+class _Truth:
+    data: DataSet
+    index: Mapping[str, int]
+
+    def labels(self, name: str) -> Any:
+        return self.data[self.index[name]].labels if name in self.index else None
+
+    def frame(self, name: str) -> RgbdFrame | None:
+        return self.data[self.index[name]].frame if name in self.index else None
+
+
+def _truth(sources: Sources, lines: Sequence[Line]) -> _Truth | None:
+    if sources.data is None:
+        return None
+    data = open_data_set(sources.data, sources.split)
+    truth = _Truth(data, {name: at for at, name in enumerate(data.frame_names)})
+    if not any(line["name"] in truth.index for line in lines):
+        raise ConfigurationError(
+            f"no frame of these results is one of {data.name}, {sources.split}: they have names such as "
+            f"'{lines[0]['name']}', it has '{data.frame_names[0]}'"
+        )
+    return truth
+
+
+def _scored(folder: Path, lines: Sequence[Line], truth: _Truth, classes: LabelSet) -> tuple[Any, list[Any]]:
+    """Counts of all frames together, and pixel accuracy and mean IoU of each, None where it has no truth."""
+    if len(truth.data.label_set) != len(classes):
+        raise ConfigurationError(
+            f"these results have {len(classes)} classes ({classes.name}) and the data set "
+            f"{len(truth.data.label_set)}: give a data set of the same classes"
+        )
+    whole, scores = ConfusionMatrix(len(classes)), []
+    for line in lines:
+        true, one = truth.labels(str(line["name"])), ConfusionMatrix(len(classes))
+        if true is not None:
+            one.add(true, _labels(folder, line, classes))
+            whole.counts += one.counts
+        known = one.scores() if one.counts.any() else None
+        scores.append(None if known is None else (known.pixel_accuracy, known.mean_iou_present))
+    return whole.counts, scores
+
+
+def _labels(folder: Path, line: Line, classes: LabelSet) -> Any:
+    """(H, W) uint8. Of a PNG with a palette, which is read as colours, they are those of the classes."""
+    path = folder / str(line.get("labels", f"labels/{line['name']}.png"))
+    if not path.is_file():
+        raise FrameError(f"'{path}' does not exist, though {SUMMARY} names it: segment again into an empty folder")
+    colors = read_rgb(path).astype(np.int32)
+    if (colors == colors[..., :1]).all() and not _is_indexed(path):
+        return colors[..., 0].astype(np.uint8)
+    table = np.full(1 << 24, UNLABELLED, np.uint8)
+    for label, color in reversed(list(enumerate(classes.colors))):
+        table[_code(np.array(color))] = label
+    return table[_code(colors)]
+
+
+def _is_indexed(path: Path) -> bool:
+    """By the header: the colour type of a PNG."""
+    with path.open("rb") as content:
+        return content.read(26)[25:] == b"\x03"
+
+
+def _code(colors: Any) -> Any:
+    return colors @ (1 << 16, 1 << 8, 1)
+
+
+def _overlay(folder: Path, line: Line) -> Any:
+    path = folder / str(line.get("overlay", f"overlay/{line['name']}.jpg"))
+    return read_rgb(path) if path.is_file() else None
+
+
+def _read_frames(sources: Sources, manifest: Mapping[str, Any], names: set[str]) -> dict[str, RgbdFrame]:
+    """Camera and depth of these frames, by name, as far as they can still be had."""
+    spec = _spec(sources, manifest)
+    if spec is None:
+        if sources.data is None:
+            _log.warning("the recording is not known: the page has no camera and no depth; --input names it")
+        return {}
+    found: dict[str, RgbdFrame] = {}
+    try:
+        source = open_source(spec)
+        for chunk in source.chunks:
+            for item in source.items(chunk):
+                if isinstance(item, Item) and item.name in names:
+                    found[item.name] = item.read()
+            if len(found) == len(names):
+                break
+    except AsymformerError as error:
+        _log.warning("the page lacks camera and depth of %d frames: %s", len(names) - len(found), error)
+    return found
+
+
+def _spec(sources: Sources, manifest: Mapping[str, Any]) -> SourceSpec | None:
+    known = manifest.get("source") or {}
+    path = sources.recording or str(known.get("path", ""))
+    if not path:
+        return None
+    chosen = manifest.get("identity", {}).get("selection", {})
+    values = {key: chosen[key] for key in ("split", "every", "first", "chunk") if key in chosen}
+    if "topics" in chosen:
+        values["topics"] = tuple(chosen["topics"])
+    if chosen.get("last") is not None:
+        values["last"] = chosen["last"]
+    return SourceSpec(path, "" if sources.recording else str(known.get("depth", "")), **values)
+
+
+def _facts(manifest: Mapping[str, Any], frames: int, broken: int) -> dict[str, str]:
+    identity = manifest.get("identity", {})
+    named = {
+        "recording": identity.get("input", {}).get("name"),
+        "model": identity.get("model", {}).get("name"),
+        "run by": ", ".join(manifest.get("backends", ())),
+        "frames": f"{frames}" + (f", and {broken} broken" if broken else ""),
+    }
+    return {name: str(value) for name, value in named.items() if value}

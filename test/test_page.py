@@ -1,0 +1,294 @@
+"""The HTML page: what is in it, how large it is, and the whole of it driven in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="the page has a plot")
+pytest.importorskip("jinja2", reason="the page is made from a template")
+
+from asymformer_ros.cli.main import main
+from asymformer_ros.evaluation.page.html import Page
+from asymformer_ros.evaluation.page.shown import ShownFrame, packed, shown, spread, worst_and_spread
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.models.labels import label_set
+
+CLASSES = label_set("nyuv2_13")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1800",
+]
+
+
+def noisy(number: int, size: tuple[int, int] = (480, 640)) -> RgbdFrame:
+    """A frame that no image format makes much smaller."""
+    random = np.random.default_rng(number)
+    small = random.integers(0, 256, (size[0] // 4, size[1] // 4, 3)).astype(np.uint8)
+    rgb = cv2.resize(small, size[::-1])
+    return RgbdFrame(rgb, random.uniform(0.5, 5.0, size).astype(np.float32))
+
+
+def blocks(number: int, size: tuple[int, int] = (480, 640)) -> np.ndarray:
+    cells = np.random.default_rng(number).integers(0, 13, (size[0] // 40, size[1] // 40)).astype(np.uint8)
+    return cells.repeat(40, 0).repeat(40, 1)
+
+
+def data_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert found
+    return json.loads(found[1])  # type: ignore[no-any-return]
+
+
+def test_a_page_of_200_frames_stays_below_5_mb_whatever_they_hold() -> None:
+    some = [shown("", blocks(at), noisy(at), blocks(at + 1), scores=(0.5, 0.1)) for at in range(4)]
+    frames = [replace(some[at % 4], name=f"{at}") for at in range(200)]
+    html = Page("noise", CLASSES, frames, 200, counts=np.ones((13, 14), np.int64)).html()
+    assert len(html.encode()) < 5_000_000
+    assert len(data_of(html)["frames"]) == 200
+
+
+def test_a_page_loads_nothing_from_anywhere() -> None:
+    html = Page("<b>&", CLASSES, [shown("</script><b>", blocks(1), noisy(1))], 1).html()
+    urls = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', html)
+    assert [url for url in urls if not url.startswith(("#", "data:"))] == []
+    assert "default-src 'none'" in html
+    assert "<title>&lt;b&gt;&amp;</title>" in html
+    assert data_of(html)["frames"][0]["name"] == "</script><b>"
+
+
+def test_labels_come_back_from_a_page_as_they_were() -> None:
+    labels = blocks(3, (240, 320))
+    labels[:10] = 255
+    (one,) = packed([shown("a", labels)])
+    import base64
+
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(one["labels"].split(",")[1]), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(image, labels)
+    assert {"camera", "depth", "truth", "overlay"}.isdisjoint(one)
+    assert sum(one["shares"].values()) == pytest.approx(230 / 240, abs=1e-2)
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 5), (3, 5), (5, 5), (6, 5), (1000, 200), (7, 1)])
+def test_some_of_many_frames_are_spread_over_them(count: int, most: int) -> None:
+    chosen = spread(count, most)
+    assert len(chosen) == min(count, most)
+    assert chosen == sorted(set(chosen))
+    assert all(0 <= at < count for at in chosen)
+
+
+def test_the_worst_frames_are_among_those_shown() -> None:
+    scores: list[float | None] = [0.9, 0.1, None, 0.8, 0.2, 0.7, 0.6, 0.5]
+    chosen = worst_and_spread(scores, 4)
+    assert {1, 4} <= set(chosen)
+    assert len(chosen) == 4
+    assert worst_and_spread([None] * 8, 4) == spread(8, 4)
+
+
+def test_the_confusion_matrix_has_numbers() -> None:
+    counts = np.zeros((13, 14), np.int64)
+    counts[0, 0], counts[0, 1], counts[1, 1] = 30, 10, 60
+    html = Page("p", CLASSES, [], 0, counts=counts).html()
+    cells = re.findall(r"<td[^>]*>([\d.]+)</td>", html)
+    assert cells == ["75.0", "25.0", "75.00", "40", "100.0", "85.71", "60"]
+    assert "pixel accuracy <b>90.00 %</b>" in html
+
+
+class Browser:
+    """A page in a real browser, by the WebDriver protocol."""
+
+    def __init__(self, driver: str, session: str) -> None:
+        self._place = f"{driver}/session/{session}"
+
+    def open(self, page: Path) -> None:
+        ask(f"{self._place}/url", {"url": page.as_uri()})
+
+    def run(self, script: str) -> Any:
+        return ask(f"{self._place}/execute/sync", {"script": script, "args": []})
+
+    def until(self, script: str) -> None:
+        deadline = time.monotonic() + 60
+        while not self.run(f"return {script}"):
+            assert time.monotonic() < deadline, script
+            time.sleep(0.02)
+
+    def color(self, figure: str, x: int, y: int) -> list[int]:
+        canvas = f"document.querySelector('#{figure} canvas')"
+        return self.run(f"return [...{canvas}.getContext('2d').getImageData({x}, {y}, 1, 1).data]")[:3]  # type: ignore[no-any-return]
+
+
+def ask(url: str, content: dict[str, Any] | None = None) -> Any:
+    request = urllib.request.Request(url, None if content is None else json.dumps(content).encode())
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
+        return json.load(answer)["value"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs a browser: apt install chromium chromium-driver")
+    folder = tmp_path_factory.mktemp("browser")
+    with subprocess.Popen(
+        [DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            line = next(line for line in process.stdout if "successfully" in line)
+            place = "http://127.0.0.1:{}".format(re.findall(r"on port (\d+)", line)[0])
+            options = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={folder}"]}
+            wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+            session = ask(f"{place}/session", wanted)["sessionId"]
+            yield Browser(place, session)
+            request = urllib.request.Request(f"{place}/session/{session}", method="DELETE")
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60).close()
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+def test_a_browser_shows_frames_classes_errors_and_the_worst_first(browser: Browser, tmp_path: Path) -> None:
+    flat = RgbdFrame(np.full((60, 80, 3), 100, np.uint8), np.full((60, 80), 2.0, np.float32))
+    truth = np.zeros((60, 80), np.uint8)
+    truth[:, 40:] = 255
+    frames: list[ShownFrame] = []
+    for name, label, accuracy in (("good", 0, 1.0), ("bad", 5, 0.0)):
+        labels = np.full((60, 80), label, np.uint8)
+        frames.append(shown(name, labels, flat, truth, scores=(accuracy, accuracy)))
+    page = tmp_path / "page with space.html"
+    Page("two frames", CLASSES, frames, 2, counts=np.ones((13, 14), np.int64)).save(page)
+    browser.open(page)
+    browser.until("document.body.dataset.shown === 'bad'")  # the worst first
+    assert browser.color("labels", 5, 5) == list(CLASSES.colors[5])
+    assert browser.color("error", 5, 5) == [200, 30, 30]
+    assert browser.color("error", 60, 5) == [64, 64, 64]
+    blended = [round((one + 100) / 2) for one in CLASSES.colors[5]]
+    assert browser.color("overlay", 5, 5) == pytest.approx(blended, abs=4)  # WebP is not exact
+    browser.run("document.getElementById('on').click()")
+    browser.until("document.body.dataset.shown === 'good'")
+    assert browser.color("error", 5, 5) == [225, 240, 225]
+    browser.run("document.querySelector('#classes input[data-label=\"0\"]').click()")
+    browser.until("document.querySelector('#labels canvas').getContext('2d').getImageData(5, 5, 1, 1).data[0] === 0")
+    assert browser.color("overlay", 5, 5) == pytest.approx([100] * 3, abs=4)
+    assert browser.run("return getComputedStyle(document.getElementById('class-0')).display") == "none"
+    assert browser.run("return document.querySelectorAll('#confusion tbody tr').length") == 13
+    assert browser.run("return performance.getEntriesByType('resource').length") == 0
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two frames in the PNG layout, and its results, half of each image right."""
+    folder = tmp_path_factory.mktemp("world")
+    lines = []
+    for name in ("images", "depths", "labels", "out/labels", "out/overlay"):
+        (folder / name).mkdir(parents=True)
+    for number in range(2):
+        truth = np.full((60, 80), number, np.uint8)
+        found = truth.copy()
+        found[:30] = 7
+        frame = noisy(number, (60, 80))
+        cv2.imwrite(f"{folder}/images/{number}.png", frame.rgb)
+        cv2.imwrite(f"{folder}/depths/{number}.png", (frame.depth * 1000).astype(np.uint16))
+        cv2.imwrite(f"{folder}/labels/{number}.png", truth + 1)
+        cv2.imwrite(f"{folder}/out/labels/{number}.png", found)
+        cv2.imwrite(f"{folder}/out/overlay/{number}.jpg", frame.rgb)
+        lines.append({"name": f"{number}", "label_set": "nyuv2_40", "classes": []})
+    lines.append({"name": "2", "error": "the file is cut"})
+    (folder / "test.txt").write_text("0\n1\n")
+    (folder / "train.txt").write_text("")
+    (folder / "out/summary.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_view_shows_what_segment_has_left_against_the_truth(world: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert main(["view", str(world / "out"), "--data", str(world), "-o", str(page)]) == 0
+    html = page.read_text()
+    data = data_of(html)
+    assert [frame["name"] for frame in data["frames"]] == ["0", "1"]
+    assert [frame["accuracy"] for frame in data["frames"]] == [0.5, 0.5]
+    assert {"camera", "depth", "labels", "truth"} <= set(data["frames"][0])
+    assert "pixel accuracy <b>50.00 %</b>" in html
+    assert "2, and 1 broken" in html
+
+
+def test_view_does_without_the_recording_and_says_so(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    assert main(["view", str(world / "out"), "-o", str(page)]) == 0
+    assert "--input names it" in capsys.readouterr().err
+    frame = data_of(page.read_text())["frames"][0]
+    assert "overlay" in frame
+    assert "camera" not in frame
+    assert main(["view", str(world / "out"), "--input", str(world), "--frames", "1", "-o", str(page)]) == 0
+    (frame,) = data_of(page.read_text())["frames"]
+    assert "camera" in frame
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda out: (out / "summary.jsonl").unlink(), "holds no results"),
+        (lambda out: (out / "summary.jsonl").write_text("{"), "is damaged"),
+        (lambda out: (out / "summary.jsonl").write_text("[1]\n"), "is damaged"),
+        (
+            lambda out: (out / "summary.jsonl").write_text('{"name": "0", "error": "x"}\n'),
+            "no frame that was segmented",
+        ),
+        (lambda out: (out / "labels/1.png").unlink(), "does not exist"),
+        (lambda out: (out / "labels/1.png").write_bytes(b"\x89PNG"), "not a readable image"),
+    ],
+)
+def test_results_that_cannot_be_shown_are_one_line(
+    spoil: Callable[[Path], object], says: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(world / "out", out)
+    spoil(out)
+    assert main(["view", str(out)]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "--input" not in line]
+    assert says in line
+
+
+def test_truth_of_other_frames_is_refused(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(world, other, ignore=shutil.ignore_patterns("out"))
+    for kind in ("images", "depths", "labels"):
+        for file in (other / kind).iterdir():
+            file.rename(file.with_stem(f"x{file.stem}"))
+    (other / "test.txt").write_text("x0\nx1\n")
+    assert main(["view", str(world / "out"), "--data", str(other)]) == 1
+    assert "no frame of these results" in capsys.readouterr().err
+
+
+def test_labels_with_a_palette_are_read_as_classes(world: Path, tmp_path: Path) -> None:
+    from asymformer_ros.frames.images import encode_indexed_png
+
+    out, classes = tmp_path / "out", label_set("nyuv2_40")
+    shutil.copytree(world / "out", out)
+    labels = np.full((60, 80), 255, np.uint8)
+    labels[:30] = 1
+    (out / "labels/0.png").write_bytes(encode_indexed_png(labels, classes.colors))
+    assert main(["view", str(out), "--frames", "2", "-o", str(tmp_path / "page.html")]) == 0
+    frame = data_of((tmp_path / "page.html").read_text())["frames"][0]
+    assert frame["shares"] == {"1": 0.5}
