@@ -121,7 +121,7 @@ def test_a_time_limit_ends_cleanly_and_says_how_to_go_on(
         (["--seed", "-1"], "the seed must be 0..4294967295, got -1"),
         (["--workers", "-1"], "workers and minutes are not below 0, got -1"),
         (["--teacher", "nothing.safetensors"], "nothing.safetensors does not exist"),
-        (["--teacher", "demo"], "the teacher demo knows 40 classes of nyuv2_40, and 3 are to be learnt"),
+        (["--teacher", "demo"], "the teacher demo has the classes of nyuv2_40 (40) but the data set those of"),
         (["--teacher", "average", "--temperature", "0"], "its temperature above 0"),
         (["--epochs", "0"], "epochs must be above 0, got 0"),
         (["--learning-rate", "-1"], "learning_rate must be above 0"),

@@ -181,17 +181,13 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _teacher(args: argparse.Namespace, classes: ClassMap) -> ModelBundle | None:
+    from asymformer_ros.evaluation.evaluate import require_same_classes
     from asymformer_ros.models.opening import open_bundle
 
     if args.teacher in (None, _NO_TEACHER, _AVERAGE):
         return None
     teacher = open_bundle(args.teacher)
-    theirs, ours = teacher.card.label_set.names, classes.label_set.names
-    if theirs != ours:
-        raise ConfigurationError(
-            f"the teacher {args.teacher} knows {len(theirs)} classes of {teacher.card.label_set.name}, and "
-            f"{len(ours)} are to be learnt: it must know the same ones in the same order"
-        )
+    require_same_classes(teacher.card.label_set, classes.label_set, f"the teacher {args.teacher}")
     return teacher
 
 

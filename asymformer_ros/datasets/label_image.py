@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frames.images import read_labels, read_rgb
+from asymformer_ros.frames.images import png_chunks, read_labels, read_rgb
 
-_CHUNK = struct.Struct(">I4s")
-_FIRST_CHUNK, _COLOUR_TYPE, _PALETTE = 8, 25, 3  # of a PNG file
+_INDEXED = bytes((3,))  # colour type
 
 
 def read_label_image(path: Path) -> NDArray[np.uint8 | np.uint16]:
@@ -28,21 +26,13 @@ def read_label_image(path: Path) -> NDArray[np.uint8 | np.uint16]:
 def _palette(path: Path) -> NDArray[np.uint8] | None:
     """(n, 3) RGB; None where the file has none."""
     try:
-        with path.open("rb") as file:
-            head = file.read(_COLOUR_TYPE + 1)
-            if not head.startswith(b"\x89PNG") or head[_COLOUR_TYPE:] != bytes((_PALETTE,)):
-                return None
-            raw = head + file.read()
+        chunks = dict(png_chunks(path.read_bytes()))
     except OSError as error:
         raise FrameError(f"'{path}' cannot be read: {error.strerror}") from error
-    at = _FIRST_CHUNK
-    while at + _CHUNK.size <= len(raw):
-        length, kind = _CHUNK.unpack_from(raw, at)
-        if kind == b"PLTE":
-            data = raw[at + _CHUNK.size : at + _CHUNK.size + length]
-            return np.frombuffer(data[: len(data) // 3 * 3], np.uint8).reshape(-1, 3)
-        at += _CHUNK.size + length + 4
-    return None
+    if b"PLTE" not in chunks or chunks.get(b"IHDR", b"")[9:10] != _INDEXED:
+        return None
+    data = chunks[b"PLTE"]
+    return np.frombuffer(data[: len(data) // 3 * 3], np.uint8).reshape(-1, 3)
 
 
 def _indices(path: Path, palette: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asymformer_ros.errors import ConfigurationError, FrameError
 from asymformer_ros.frames.frame import RgbdFrame
-from asymformer_ros.frames.images import read_depth
+from asymformer_ros.frames.images import png_chunks, read_depth
 from asymformer_ros.frames.resize import resize_nearest
 
 _CELL = 12  # pixels, edge of what is missing together
@@ -74,5 +74,4 @@ def _depth_files(folder: Path) -> Sequence[Path]:
 def _is_depth(file: Path) -> bool:
     """By the header: bit depth 16 and no colour."""
     with file.open("rb") as content:
-        header = content.read(26)
-    return header[:8] == b"\x89PNG\r\n\x1a\n" and header[24:26] == bytes((16, 0))
+        return any(header[8:10] == bytes((16, 0)) for _, header in png_chunks(content.read(33)))

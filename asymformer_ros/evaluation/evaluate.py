@@ -97,13 +97,16 @@ def evaluate(segmenter: Segments, data: DataSet, indices: Iterable[int]) -> Eval
     return evaluation
 
 
-def require_same_classes(model: LabelSet, data: LabelSet) -> None:
-    """Raise ConfigurationError, saying what differs, where two label sets do not have the same names in order."""
+def require_same_classes(model: LabelSet, data: LabelSet, name: str = "the model") -> None:
+    """Raise ConfigurationError, saying what differs, where two label sets do not have the same names in order.
+
+    name: of the model, for people.
+    """
     if model.names == data.names:
         return
     pairs = enumerate(zip(model.names, data.names, strict=False))
     different = (f": class {at} is {ours} and {theirs}" for at, (ours, theirs) in pairs if ours != theirs)
     raise ConfigurationError(
-        f"the model has the classes of {model.name} ({len(model)}) but the data set those of {data.name} ({len(data)})"
+        f"{name} has the classes of {model.name} ({len(model)}) but the data set those of {data.name} ({len(data)})"
         f"{next(different, '')}; take a model and a data set of the same classes"
     )

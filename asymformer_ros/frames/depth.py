@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asymformer_ros.errors import FrameError
-from asymformer_ros.frames.images import MAX_PIXELS, decode_image
+from asymformer_ros.frames.images import MAX_PIXELS, PNG_MAGIC, decode_image
 
 _HEADER = struct.Struct("<iff")  # compressedDepth: format enum, then the two quantisation parameters
 _RVL_SIZE = struct.Struct("<ii")  # columns, rows
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 1e6  # metres: what is beyond is rubbish, and would overflow in the network
 _FARTHEST_MEDIAN = 100.0  # metres: no RGB-D camera sees half of its image farther away
 _RVL_MAX_NIBBLES = 10  # 30 bits: more than any count of pixels or difference of two uint16 needs
@@ -115,7 +114,7 @@ def decode_compressed_depth(
 
 
 def _is_png(data: NDArray[np.uint8]) -> bool:
-    return data[: len(_PNG_MAGIC)].tobytes() == _PNG_MAGIC
+    return data[: len(PNG_MAGIC)].tobytes() == PNG_MAGIC
 
 
 def _decode_png(payload: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uint16]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from asymformer_ros.system.files import write_atomically
 MAX_PIXELS = 1 << 26
 """Of an image that is decoded where no limit is given: 8192x8192, more than any camera has."""
 
-_PNG_MAGIC, _PNG_SIZE, _PNG_SIZE_AT = b"\x89PNG\r\n\x1a\n", struct.Struct(">II"), 16
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+"""What a PNG file begins with."""
+
+_PNG_SIZE, _PNG_SIZE_AT = struct.Struct(">II"), 16
 _PNG_CHUNK = struct.Struct(">I4s")  # length and kind; then the data and four bytes of check sum
 _JPEG_SIZE, _JPEG_SCAN = struct.Struct(">HH"), 0xDA
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -68,7 +71,7 @@ def encode_indexed_png(labels: NDArray[np.uint8], colors: Sequence[tuple[int, in
     rows[:, 1:] = labels
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
-    return _PNG_MAGIC + b"".join(
+    return PNG_MAGIC + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
@@ -97,6 +100,18 @@ def decode_image(data: NDArray[np.uint8], flags: int, max_pixels: int = MAX_PIXE
         return None
 
 
+def png_chunks(raw: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and data of each chunk of a PNG file that is whole: IHDR, whose bytes 8 and 9 are bit depth and colour type,
+    first. Nothing of another file."""
+    at, view = len(PNG_MAGIC), memoryview(raw)
+    while raw.startswith(PNG_MAGIC) and at + 12 <= len(raw):
+        length, kind = _PNG_CHUNK.unpack_from(raw, at)
+        if at + 12 + length > len(raw):
+            return
+        yield kind, view[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
 def check_size(width: int, height: int, max_pixels: int) -> None:
     """Raise FrameError for an image of more than `max_pixels`."""
     if width * height > max_pixels:
@@ -107,21 +122,14 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _claims(raw: bytes) -> tuple[int, int, bool]:
     """Width, height and whether the end is there, as a PNG or JPEG file says; (0, 0, False) for another."""
-    if raw.startswith(_PNG_MAGIC):
-        return _png_claims(raw)
+    if raw.startswith(PNG_MAGIC):
+        width, height = _PNG_SIZE.unpack_from(raw.ljust(_PNG_SIZE_AT + _PNG_SIZE.size, b"\0"), _PNG_SIZE_AT)
+        return (
+            width,
+            height,
+            any(kind == b"IEND" for kind, _ in png_chunks(raw)),
+        )  # OpenCV allocates what a chunk claims
     return _jpeg_claims(raw) if raw.startswith(b"\xff\xd8") else (0, 0, False)
-
-
-def _png_claims(raw: bytes) -> tuple[int, int, bool]:
-    """The same of a PNG: its size, then chunk by chunk to its end. OpenCV allocates what a chunk's length says."""
-    width, height = _PNG_SIZE.unpack_from(raw.ljust(_PNG_SIZE_AT + _PNG_SIZE.size, b"\0"), _PNG_SIZE_AT)
-    at = len(_PNG_MAGIC)
-    while at + 12 <= len(raw):
-        length, kind = _PNG_CHUNK.unpack_from(raw, at)
-        at += 12 + length
-        if kind == b"IEND":
-            return width, height, at <= len(raw)
-    return width, height, False
 
 
 def _jpeg_claims(raw: bytes) -> tuple[int, int, bool]:
