@@ -154,6 +154,7 @@ def problems(soak: Soak) -> list[str]:
         wrong.append(f"the node ended with {soak.exit_code}")
     if "Traceback" in soak.log:
         wrong.append("the node's log has a traceback")
+    wrong += [f"{name}: {times} times" for name, times in soak.troubles.items() if "own camera" in name]
     newest = max((at for _, at in soak.labelled), default=0)
     if soak.samples and newest < soak.start_ns + (soak.samples[-1][0] - _LAST) * 1e9:
         wrong.append(f"no labels in the last {_LAST} s")

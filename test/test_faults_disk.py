@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asymformer_ros.engine.disk import temporary_folder
 from asymformer_ros.errors import AsymformerError, CheckpointError
 from asymformer_ros.frames.images import read_rgb, write_png
 from asymformer_ros.models.catalogue import data_folder
@@ -44,6 +46,26 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "full": (fill, "No space left on device"),
     "read-only": (read_only, "Read-only file system"),
 }
+
+
+def test_the_folder_of_a_build_that_was_killed_goes_with_the_next_build_and_one_in_use_stays(tmp_path: Path) -> None:
+    code = "import time; from asymformer_ros.engine import disk\nwith disk.temporary_folder(): print(), time.sleep(99)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    builds = []
+    for _ in range(2):
+        builds.append(subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE))
+        assert builds[-1].stdout is not None
+        assert builds[-1].stdout.readline() == b"\n"
+    assert len(list(tmp_path.iterdir())) == 2
+    builds[0].kill()
+    builds[0].wait()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path))
+        with temporary_folder() as folder:
+            assert len(list(tmp_path.iterdir())) == 2
+        assert not folder.exists()
+    builds[1].kill()
+    builds[1].communicate()
 
 
 @pytest.mark.parametrize(("breaks", "told"), BROKEN.values(), ids=BROKEN)

@@ -171,6 +171,21 @@ def test_what_cannot_become_a_frame_is_refused_by_name_and_the_next_is_served(
     assert bench.counts() == {kind: 1, "published": 1}
 
 
+@pytest.mark.parametrize(("side", "told"), [(6000, "6000x6000 pixels: at most 16777216"), (8, "cannot be decoded")])
+def test_a_png_of_100_megabytes_costs_its_own_frame_at_most(side: int, told: str) -> None:
+    """Noise beside the pixels: of an image that is refused before it is decoded, or of a small one (by some OpenCV)."""
+    noise = struct.pack(">I4s", 100 << 20, b"noIs") + bytes(100 << 20) + bytes(4)
+    png = PNG[:16] + struct.pack(">II", side, side) + PNG[24:33] + noise + PNG[33:]
+    bench = Bench()
+    bench.handle(Pair(compressed(png, "bgr8; png compressed bgr8"), GOOD_DEPTH, None))
+    bench.handle(Pair(GOOD_RGB, GOOD_DEPTH, None))
+    if side == 6000 or bench.log.told:
+        assert bench.counts() == {"refused": 1, "published": 1}
+        assert told in bench.log.told[0]
+    else:
+        assert bench.counts() == {"published": 2}
+
+
 def test_a_negative_stamp_that_reaches_the_frame_path_is_no_error() -> None:
     bench = Bench()
     bench.settings.max_age = 1000.0

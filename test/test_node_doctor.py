@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -153,7 +154,8 @@ class Cameras:
 
     def __init__(self, peer: Peer, other: Peer) -> None:
         self.peer, self.other, self.number = peer, other, 0
-        self.topics = {name: self._images(peer, name) for name in SHOTS}
+        self.topics = {name: self.images(peer, name) for name in SHOTS}
+        self.alone = {name: self.images(peer, name) for name in ("jumpy", "single")}
         self.second = other.advertise(Image, "/two/rgb/image")
         self.faults: list[Any] = [
             peer.advertise(PointCloud2, "/typed/rgb/image"),
@@ -164,7 +166,7 @@ class Cameras:
         self.info.publish(CameraInfo(width=32, height=24))
         self.shots = dict(SHOTS)
 
-    def _images(self, peer: Peer, name: str) -> tuple[Any, Any]:
+    def images(self, peer: Peer, name: str) -> tuple[Any, Any]:
         return peer.advertise(Image, f"/{name}/rgb/image"), peer.advertise(Image, f"/{name}/depth/image")
 
     def publish(self) -> None:
@@ -190,11 +192,12 @@ class Cameras:
         self.second = None
         reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         for name in NAMED.keys() - self.topics.keys() - {"qos"}:
-            self.topics[name] = self._images(self.other, name)
+            self.topics[name] = self.images(self.other, name)
         self.topics["qos"] = (
             self.peer.advertise(Image, "/qos/rgb/image"),
             self.other.node.create_publisher(Image, "/qos/depth/image", reliable),
         )
+        self.topics |= self.alone
         self.shots = dict.fromkeys(self.topics, SHOTS["sound"])
 
 
@@ -216,7 +219,7 @@ def started(start_peer: Any, start_node: Any) -> Iterator[tuple[Cameras, RosProc
     peer, domain = start_peer()
     other = Peer(domain)
     cameras = Cameras(peer, other)
-    names = ", ".join(["sound", *NAMED])
+    names = ", ".join(["sound", *cameras.alone, *NAMED])
     node = start_node(
         domain,
         *("-p", f"cameras:=[{names}]"),
@@ -225,7 +228,7 @@ def started(start_peer: Any, start_node: Any) -> Iterator[tuple[Cameras, RosProc
         *("-r", "same_topic/depth/image:=/same_topic/rgb/image"),
     )
     node.wait_for("segmenting /latched")
-    topics = [topic for pair in cameras.topics.values() for topic in pair]
+    topics = [topic for pair in (*cameras.topics.values(), *cameras.alone.values()) for topic in pair]
     wait_until(lambda: all(topic.get_subscription_count() for topic in topics), "subscriptions")
     yield cameras, node, Statuses(peer)
     other.close()
@@ -277,6 +280,51 @@ def test_a_missing_clock_and_another_transport_are_told(
         return all(re.search(sentence, node.output) for sentence in told)
 
     wait_until(all_told, "both sentences")
+
+
+def test_pairs_that_are_few_for_no_other_reason_are_told(started: tuple[Cameras, RosProcess, Statuses]) -> None:
+    """One pair in twenty is stamped 0.45 s ahead, at 30 Hz: what comes after it is older than a pair that went out."""
+    cameras, node, statuses = started
+    colour, depth = cameras.alone["jumpy"]
+    numbers, found = itertools.count(), ""
+
+    def told() -> bool:
+        nonlocal found
+        time.sleep(1 / 30)
+        ahead = 450_000_000 if next(numbers) % 20 == 0 else 0
+        sent = header(cameras.peer.node.get_clock().now().nanoseconds + ahead)
+        colour.publish(image_message(RGB, "rgb8", sent))
+        depth.publish(image_message(DEPTH, "16UC1", sent))
+        values = {value.key: value.value for value in statuses.newest().get("jumpy", DiagnosticStatus()).values}
+        found = values.get("doctor: few-pairs", found)
+        return bool(found)
+
+    wait_until(told, "the finding")
+    sentence = r"\d\d.\d \w+ images a second, but only \d+ pairs: see the rates in /diagnostics"
+    assert re.match(sentence, found)
+    node.wait_for(rf"\[WARN\].*: jumpy: {sentence}")
+
+
+def test_the_first_capture_of_a_camera_is_no_alarm(started: tuple[Cameras, RosProcess, Statuses]) -> None:
+    cameras, node, statuses = started
+    colour, depth = cameras.alone["single"]
+    sent = header(cameras.peer.node.get_clock().now().nanoseconds)
+    colour.publish(image_message(RGB, "rgb8", sent))
+    depth.publish(image_message(DEPTH, "16UC1", sent))
+    node.wait_for(
+        r"\[INFO\].*: single: one colour image has come, \d.\d s ago: right for a camera that captures on dem"
+    )
+    newest: list[DiagnosticStatus] = []
+
+    def told() -> bool:
+        newest.append(statuses.newest().get("single", DiagnosticStatus()))
+        return "one colour image has come" in newest[-1].message
+
+    wait_until(told, "a status")
+    assert newest[-1].level == DiagnosticStatus.OK
+    assert not re.search(
+        "(WARN|ERROR).*: single: .*(colour|depth) image", node.output.split("one colour image has come")[1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,10 @@ FAULTS: dict[str, tuple[Observation, str]] = {
         r"the nearest colour and depth stamps are 12 ms to 12 ms apart \(median 12 ms\) and slop is 5 ms: "
         r"synchronise the streams in the driver, or set slop:=0.015",
     ),
+    "first-capture": (
+        seen(stream(count=1, arrivals=(NOW - 2.3,)), stream("depth", count=1, arrivals=(NOW - 2.3,))),
+        r"one colour image has come, 2.3 s ago: right for a camera that captures on demand; else see its log",
+    ),
     "few-pairs": (seen(pairs=()), "30.0 colour images a second, but only 0 pairs"),
     "rates-differ": (
         seen(depth=stream("depth", rate=10.0)),
@@ -322,6 +326,18 @@ GOOD = np.full((48, 64), 1.5, np.float32)
 )
 def test_depth_is_sampled_and_counted_whole_where_the_sample_knows_nothing(depth: Any, expected: Content) -> None:
     assert Content.of_depth(depth) == expected
+
+
+def test_an_offset_that_begins_is_told_though_the_streams_were_one_before() -> None:
+    colour, before = stream(count=200), stream("depth", count=200).stamps
+    late = tuple(stamp + (12_000_000 if number >= 150 else 0) for number, stamp in enumerate(before))
+    (finding,) = examine(seen(colour, stream("depth", count=200, stamps=late), pairs=(), slop=0.005))
+    assert finding.cause == "offset"
+
+
+def test_one_depth_image_beside_flowing_colour_is_a_depth_that_has_stopped() -> None:
+    (finding,) = examine(seen(depth=stream("depth", count=1, arrivals=(NOW - 2.3,)), pairs=()))
+    assert (finding.severity, finding.cause) == ("warning", "stopped-depth")
 
 
 def test_nothing_is_missed_before_discovery_had_its_time() -> None:

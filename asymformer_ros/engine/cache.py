@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 
 from asymformer_ros.engine.context import BuildContext
-from asymformer_ros.engine.disk import writing, writing_temporarily
+from asymformer_ros.engine.disk import writing
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, differences, file_sha256
 from asymformer_ros.system.files import user_folder, write_atomically
 
@@ -131,15 +130,6 @@ def temporary_plan(slot: Path) -> Iterator[Path]:
         yield plan
     finally:
         plan.unlink(missing_ok=True)
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for what a build needs on its way. Raises StorageError where there can be none."""
-    with writing_temporarily():
-        folder = TemporaryDirectory(prefix="asymformer_engine_", ignore_cleanup_errors=True)
-    with folder as name:
-        yield Path(name)
 
 
 def _examine(slot: Path, here: Callable[[EngineIdentity], EngineIdentity], *, verified: bool = True) -> Engine | Stale:

@@ -16,10 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-from asymformer_ros.engine.cache import Engine, EngineCache, sweep, temporary_folder, temporary_plan
+from asymformer_ros.engine.cache import Engine, EngineCache, sweep, temporary_plan
 from asymformer_ros.engine.child import run_child
 from asymformer_ros.engine.context import BuildContext
-from asymformer_ros.engine.disk import StorageError
+from asymformer_ros.engine.disk import StorageError, temporary_folder
 from asymformer_ros.engine.golden import Answering, GoldenCheck
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, file_sha256
 from asymformer_ros.engine.verify import Verification

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asymformer_ros.errors import ConfigurationError
+
+_PREFIX, _LOCK = "asymformer_engine_", "lock"
 
 
 class StorageError(ConfigurationError):
@@ -39,6 +42,29 @@ def writing_temporarily() -> Iterator[None]:
         "make room there, or set TMPDIR to another folder; a build needs about four times the model's size",
     ):
         yield
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for this block alone; those of processes that were killed go first. Raises StorageError."""
+    with writing_temporarily():
+        _sweep(Path(tempfile.gettempdir()))
+        folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+        lock = (Path(folder.name) / _LOCK).open("w")
+    with folder as name, lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(name)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary folders whose lock nobody holds; a folder without one is just being made."""
+    for lock in folder.glob(f"{_PREFIX}*/{_LOCK}"):
+        try:
+            with lock.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
+        except OSError:  # in use, another user's, or gone
+            continue
 
 
 def _free(folder: Path) -> str:

@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from asymformer_ros.engine.build import BuildResult, GraphFiles, build_plan
-from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep, temporary_folder, temporary_plan
+from asymformer_ros.engine.cache import Engine, EngineCache, Stale, sweep, temporary_plan
 from asymformer_ros.engine.context import BuildContext, BuildEndedError
+from asymformer_ros.engine.disk import temporary_folder
 from asymformer_ros.engine.manifest import EngineManifest, file_sha256
 from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.engine.request import EngineRequest

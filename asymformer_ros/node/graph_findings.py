@@ -22,7 +22,9 @@ def of_stream(stream: Stream, seen: Observation) -> Iterator[Finding]:
     if stream.flows(seen.now) or seen.now - seen.started < GRACE:
         return
     fitting = [publisher for publisher in stream.publishers if publisher.type == stream.type]
-    if stream.arrivals:
+    if stream.arrivals and all(len(one.arrivals) <= 1 for one in seen.streams):
+        yield from _first_capture(stream, seen)
+    elif stream.arrivals:
         yield _stopped(stream, seen)
     elif not stream.publishers:
         yield _nobody(stream, seen)
@@ -61,6 +63,13 @@ def qos_conflict(publisher: Publisher, stream: Stream) -> str:
     if publisher.durability == "VOLATILE" and stream.durability == "TRANSIENT_LOCAL":
         return "durability: VOLATILE is offered, TRANSIENT_LOCAL is asked for"
     return ""
+
+
+def _first_capture(stream: Stream, seen: Observation) -> Iterator[Finding]:
+    """Of both streams once: neither has a rate that it has lost. This may be a camera that captures on demand."""
+    if stream.name == "colour" or not seen.colour.arrivals:
+        text = f"one {stream.name} image has come, {stream.silence(seen.now):.1f} s ago"
+        yield Finding("ok", "first-capture", text, "right for a camera that captures on demand; else see its log")
 
 
 def _stopped(stream: Stream, seen: Observation) -> Finding:

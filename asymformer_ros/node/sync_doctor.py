@@ -17,6 +17,7 @@ from asymformer_ros.node.observation import Observation, Stream
 from asymformer_ros.node.stamp_findings import BEHIND, ENOUGH, duration
 
 _RATES_APART = 1.5
+_NEWEST = 30  # stamps of a stream whose distances to the other one are looked at
 _EVERY = 0.5  # seconds between two examinations
 _TIME_TO_SUBSCRIBE = 5.0  # seconds
 _FEW = 0.5  # share of the slower stream's messages that should have made pairs
@@ -118,9 +119,9 @@ def _why_few(seen: Observation, slower: Stream, faster: Stream) -> Finding:
 
 
 def offsets(stream: Stream, other: Stream) -> NDArray[np.float64]:
-    """Distance of each stamp to the nearest of the other stream, seconds: (n,), of those within the other's first and
-    last."""
-    stamps, others = np.array(stream.stamps), np.sort(other.stamps)
+    """Distance of each of the newest stamps to the nearest of the other stream, seconds: (n,), of those within the
+    other's first and last."""
+    stamps, others = np.array(stream.stamps[-_NEWEST:]), np.sort(other.stamps)
     stamps = stamps[(stamps >= others[0]) & (stamps <= others[-1])]
     after = np.clip(np.searchsorted(others, stamps), 1, len(others) - 1)
     return np.minimum(np.abs(others[after] - stamps), np.abs(stamps - others[after - 1])) * 1e-9
