@@ -19,6 +19,7 @@ from asymformer_ros.optional import BRINGS, missing_error
 from asymformer_ros.system.signals import exit_code, handling
 
 SUBCOMMANDS = {
+    "benchmark": "measure how fast a model is on this computer",
     "build-engine": "build the TensorRT engine of a model",
     "calibrate": "make a model's confidence the share of pixels that are right",
     "convert": "make a model bundle from a checkpoint",
