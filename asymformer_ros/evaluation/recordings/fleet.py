@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import logging
-import uuid
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from asymformer_ros.optional import importing
 
 SCHEME = "dask://"
 _PATIENCE = 30.0  # seconds for the scheduler to answer
-_log = logging.getLogger(__name__)
 
 Task = tuple[Job, int]
 """A chunk of a job."""
@@ -38,19 +36,19 @@ def on_cluster(
         client = Client(f"tcp://{address.removeprefix(SCHEME)}", timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"no Dask scheduler answers at '{address}': {error}") from error
-    queue, run = iter(tasks), uuid.uuid4().hex
+    queue = iter(tasks)
     with client:
+        _require_worker(client, address)
         futures: dict[Any, Task] = {}
 
         def submit(task: Task) -> Any:
-            # Not pure: the same chunk of a later run is another task. Each worker has one at a time beside the next.
-            key = f"segment-{run}-{len(futures)}-{uuid.uuid4().hex[:8]}"
-            future = client.submit(segment_chunk, *task, key=key, pure=False)
+            # Not pure: the same chunk of a later run is another task.
+            future = client.submit(_attempt, *task, pure=False)
             futures[future.key] = task
             return future
 
         first = [submit(task) for task in itertools.islice(queue, _room(client))]
-        ended = as_completed(first)
+        ended = as_completed(first, loop=client.loop)
         for future in ended:
             task = futures.pop(future.key)
             if future.status == "cancelled":  # the scheduler has forgotten it, as when it was started again
@@ -64,19 +62,35 @@ def on_cluster(
                 ended.add(submit(another))
 
 
+def _require_worker(client: Any, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError as error:
+        raise ConfigurationError(f"the scheduler at '{address}' has no worker: start `dask worker` with it") from error
+
+
 def _room(client: Any) -> int:
     """How many chunks are to be under way: of each worker one, and one."""
     return 1 + len(client.scheduler_info(n_workers=-1)["workers"])
 
 
-def _outcome(future: Any) -> Part | AsymformerError:
-    error = future.exception()
-    if error is None:
-        return future.result()  # type: ignore[no-any-return]
-    if isinstance(error, StoreError):
-        raise error
-    if isinstance(error, AsymformerError):
+def _attempt(job: Job, index: int) -> Part | Exception:
+    """On a worker: the chunk, or what was raised, as an answer; not every version carries it over as an error."""
+    try:
+        return segment_chunk(job, index)
+    except AsymformerError as error:
         return error
-    if type(error).__name__ == "KilledWorker":
+    except Exception:
+        return RuntimeError(f"a worker has met a defect of this package:\n{traceback.format_exc()}")
+
+
+def _outcome(future: Any) -> Part | AsymformerError:
+    if future.status == "error":  # of Dask itself
+        error = future.exception()
+        if type(error).__name__ != "KilledWorker":
+            raise error
         return AsymformerError("each worker that had it in hand has ended: it may take more memory than a worker has")
-    raise error
+    answer = future.result()
+    if isinstance(answer, Part) or (isinstance(answer, AsymformerError) and not isinstance(answer, StoreError)):
+        return answer
+    raise answer

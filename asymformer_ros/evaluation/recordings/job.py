@@ -145,6 +145,8 @@ class _Chunk:
             frame = item.read()
         except FrameError as error:
             return self._broken(item.name, str(error))
+        except Exception as error:  # as in the node: whatever a damaged message raises costs its frame, which is named
+            return self._broken(item.name, f"{type(error).__name__}: {error}")
         segmentation = segmenter.segment(frame, with_confidence=True, min_confidence=self._job.min_confidence)
         return lambda: self._job.files.write(self._store, item, segmentation)
 
