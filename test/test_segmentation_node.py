@@ -132,6 +132,21 @@ def test_dynamic_parameters_take_effect_at_once(session: Session) -> None:
     assert not refused.successful
 
 
+def test_smoothing_over_time_is_set_at_run_time_and_told(session: Session) -> None:
+    status = session.peer.listen(DiagnosticArray, "/diagnostics")
+
+    def told() -> str:
+        session.exchange()
+        return {value.key: value.value for value in status[-1].status[0].values}["temporal smoothing"] if status else ""
+
+    wait_until(lambda: told() == "on", "smoothing in the diagnostics")
+    try:
+        assert session.set_parameter("temporal_smoothing", False).successful
+        wait_until(lambda: told() == "off", "no smoothing in the diagnostics")
+    finally:
+        session.set_parameter("temporal_smoothing", True)
+
+
 def test_a_disabled_node_is_silent_and_an_enabled_one_goes_on(session: Session) -> None:
     session.exchange()
     assert session.set_parameter("enabled", False).successful
