@@ -118,6 +118,7 @@ def test_every_option_in_the_docs_is_one_of_the_code() -> None:
         option for path in programs if path.is_file() for option in re.findall(r'"(--[a-z-]+)"', path.read_text())
     }
     others = {"--clock", "--reliability", "--symlink-install", "--system-site-packages", "--shm-size", "--ipc"}
+    others |= {"--gpus", "--net", "--build-arg"}
     assert set(re.findall(r"`(--[a-z-]+)", TEXT)) <= known | others
 
 
