@@ -332,7 +332,8 @@ class Subscriptions:
 
     def subscriber(self, node: Any, message_type: type, topic: str, **options: Any) -> Any:
         self.filters[topic] = made = SimpleFilter()
-        made.sub = None  # type: ignore[attr-defined]
+        policies = SimpleNamespace(reliability=SimpleNamespace(name=""), durability=SimpleNamespace(name=""))
+        made.sub = SimpleNamespace(topic_name=topic, msg_type=message_type, qos_profile=policies)  # type: ignore
         return made
 
 

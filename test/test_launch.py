@@ -65,6 +65,8 @@ def test_the_fast_dds_profile_has_shared_memory_for_images_and_udp() -> None:
     }
     assert set(transports) == {"SHM", "UDPv4"}
     assert int(transports["SHM"].findtext("f:segment_size", namespaces=space) or 0) == 16 * 2**20
+    announcements = next(root.iterfind(".//f:initialAnnouncements", space))
+    assert [node.text for node in announcements.iter() if (node.text or "").strip()] == ["60", "50000000"]
     used = {node.text for node in root.iterfind(".//f:userTransports/f:transport_id", space)}
     assert used == {transport.findtext("f:transport_id", namespaces=space) for transport in transports.values()}
 

@@ -224,6 +224,7 @@ def started(start_peer: Any, start_node: Any) -> Iterator[tuple[Cameras, RosProc
         domain,
         *("-p", f"cameras:=[{names}]"),
         *("-p", "max_age:=5.0"),
+        *("-p", "lazy:=false"),
         *("-p", "qos_overrides./qos/depth/image.subscription.reliability:=reliable"),
         *("-r", "same_topic/depth/image:=/same_topic/rgb/image"),
     )

@@ -339,6 +339,22 @@ def test_without_a_subscriber_nothing_is_computed(start_peer: Any, start_node: A
     assert "inference p50/p95/p99 (ms)" not in values
 
 
+def test_the_camera_is_left_while_nobody_subscribes_and_taken_again_for_a_subscriber(
+    start_peer: Any, start_node: Any
+) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain)).connected()
+    status = peer.listen(DiagnosticArray, "/diagnostics")
+    inputs = (session.rgb, session.depth, session.info)
+    wait_until(lambda: not any(topic.get_subscription_count() for topic in inputs), "the camera to be left")
+    status.clear()
+    wait_until(lambda: len(status) > 3, "diagnostics")
+    assert status[-1].status[0].message == "idle, nobody subscribes to an output"
+    session.listen("labels").connected().exchange()
+    wait_until(lambda: session.send() and status[-1].status[0].message == "segmenting", "the idle finding to end")
+    assert "silent" not in session.node.output
+
+
 def test_simulated_time_counts_the_age_and_its_jump_back_is_survived(start_peer: Any, start_node: Any) -> None:
     peer, domain = start_peer()
     session = Session(peer, start_node(domain, "-p", "use_sim_time:=true", "-p", "max_age:=30.0")).listen("labels")

@@ -271,7 +271,7 @@ FAULTS: dict[str, tuple[Observation, str]] = {
         "no camera info has come from /rgb/camera_info, which /cam publishes once .*durability:=transient_local and",
     ),
     "no-points": (seen(no_points="no camera info"), "segmentation/points is not published: no camera info"),
-    "no-subscriber": (seen(listened=False), "nobody subscribes to an output, so nothing is computed"),
+    "no-subscriber": (seen(listened=False), "idle, nobody subscribes to an output"),
 }
 
 
@@ -359,6 +359,22 @@ def test_a_cause_is_told_once_when_it_begins_and_once_when_it_ends() -> None:
         attention.update([], second)
     assert lines == [("offset", True), ("offset", False)]
     assert attention.confirmed == []
+
+
+def test_while_the_camera_is_left_only_the_graph_speaks_and_nothing_is_called_solved() -> None:
+    nobody = replace(COLOUR, publishers=(), arrivals=(), stamps=(), first=0.0)
+    silent = replace(DEPTH, arrivals=(), stamps=(), first=0.0)
+    left = seen(nobody, silent, paused=True, listened=False, pairs=())
+    assert [finding.cause for finding in examine(left)] == ["no-publisher-colour", "no-subscriber"]
+    lines: list[tuple[str, bool]] = []
+    attention = told(lines)
+    for second in range(4):
+        attention.update([Finding("error", "offset", ""), Finding("warning", "no-publisher-colour", "")], second)
+    attention.forget_all_but({"no-publisher-colour"})
+    for second in range(4, 20):
+        attention.update([Finding("warning", "no-publisher-colour", "")], second)
+    assert lines == [("offset", True), ("no-publisher-colour", True)]
+    assert [finding.cause for finding in attention.confirmed] == ["no-publisher-colour"]
 
 
 def test_what_is_seen_once_only_is_not_told() -> None:

@@ -4,6 +4,8 @@ import threading
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs ROS")
 from asymformer_ros.node import worker as module
@@ -151,3 +153,70 @@ def test_what_ends_the_thread_is_kept(error: BaseException) -> None:
     worker._thread.join(10)
     assert worker.failure is error
     worker.stop()
+
+
+class Arrivals:
+    """Stands for the mailbox's condition: waiting moves the clock on, and what arrives meanwhile is put."""
+
+    def __init__(self, clock: Moment, coming: list[tuple[float, int]]) -> None:
+        self.clock, self.coming, self.mailbox = clock, sorted(coming), Mailbox[float](slots=4)
+        self.mailbox._condition = self  # type: ignore[assignment]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def notify(self) -> None:
+        pass
+
+    def arrive(self, until: float) -> None:
+        """Let time pass."""
+        while self.coming and self.coming[0][0] <= until:
+            self.clock.now, slot = self.coming.pop(0)
+            self.mailbox.put(self.clock.now, slot)
+        self.clock.now = max(self.clock.now, until)
+
+    def wait(self, timeout: float | None) -> None:
+        """Until the next one comes, or as long as the mailbox says."""
+        ends = [self.clock.now + timeout] if timeout is not None else []
+        self.arrive(min(ends + [time for time, _ in self.coming[:1]]))
+
+
+def _is_due(times: list[float], now: float) -> bool:
+    """Whether the next of what came at these times should come within 30 ms, or should just have come."""
+    seen = [time for time in times if time <= now]
+    return len(seen) > 1 and abs(2 * seen[-1] - seen[-2] - now) < module.LONGEST_WAIT + 1e-9
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cameras=st.lists(st.tuples(st.floats(0.01, 0.5), st.floats(0, 0.5)), min_size=1, max_size=4),
+    inference=st.floats(0.001, 0.7),
+)
+def test_no_camera_waits_for_one_that_is_not_due_and_none_starves(
+    clock: Moment, cameras: list[tuple[float, float]], inference: float
+) -> None:
+    clock.now = 100.0
+    coming = [
+        (100 + phase + number * period, slot)
+        for slot, (period, phase) in enumerate(cameras)
+        for number in range(int(3 / period))
+    ]
+    arrivals = Arrivals(clock, coming)
+    newest = dict.fromkeys(range(len(cameras)), 0.0)
+    while arrivals.coming:
+        free = clock.now
+        taken = arrivals.mailbox.take()
+        start = max(free, min(taken.values()))
+        held = clock.now - start
+        assert held <= module.LONGEST_WAIT + 1e-9
+        assert not held or any(_is_due([at for at, whose in coming if whose == slot], start) for slot in newest)
+        for slot, item in taken.items():
+            assert item > newest[slot], "an item is taken once, and never an older one"
+            newest[slot] = item
+        for slot in range(len(cameras)):
+            put = [at for at, whose in coming if whose == slot and at <= clock.now]
+            assert not put or newest[slot] == put[-1], "whoever has something is served in the very next turn"
+        arrivals.arrive(clock.now + inference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -16,20 +17,25 @@ from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
 from asymformer_ros.node.outputs import Outputs
 from asymformer_ros.node.parameters import Settings
-from asymformer_ros.node.sync_doctor import Attention, examine
+from asymformer_ros.node.sync_doctor import TIME_TO_SUBSCRIBE, Attention, examine
 
 _DEPTH_LASTS = 2.0  # seconds for which the last converted depth image stands for what comes
 
 
 class Camera:
-    """Outputs from the start, inputs while it is active. `name` comes before its topics; "" adds nothing."""
+    """Outputs from the start, inputs while it is active. `name` comes before its topics; "" adds nothing.
 
-    def __init__(self, node: Node, name: str) -> None:
-        self.name = name
+    lazy: whether the camera's topics are left while nobody wants an output.
+    """
+
+    def __init__(self, node: Node, name: str, lazy: Callable[[], bool] = lambda: True) -> None:
+        self.name, self._lazy = name, lazy
         self._node, self._prefix = node, f"{name}/" if name else ""
         self.health = Health(node.get_logger())
-        self.outputs = Outputs(node, self._prefix)
         self.inputs: Inputs | None = None
+        self._lock = threading.RLock()  # of inputs: transitions, events and timers are in several threads
+        self._wanted = 0.0  # when anyone wanted an output last
+        self.outputs = Outputs(node, self._prefix, self.follow)
         self.smoothing = TemporalSmoothing()
         self.smooths = "no frame yet"
         """Whether the newest frame's scores were smoothed over time, and why not; the frame path sets it."""
@@ -44,14 +50,35 @@ class Camera:
         self.smoothing.reset()
         self.outputs.tell_classes(label_set, settings.min_confidence)
         self._attention = Attention(self._tell)
-        self.inputs = Inputs(self._node, self._prefix, settings, self.health, on_pair)
-        return self.inputs.description
+        with self._lock:
+            self._wanted = monotonic()
+            self.inputs = Inputs(self._node, self._prefix, settings, self.health, on_pair)
+            return self.inputs.description
 
     def deactivate(self) -> None:
         """Unsubscribe."""
-        if self.inputs is not None:
-            self.inputs.destroy()
-            self.inputs = None
+        with self._lock:
+            if self.inputs is not None:
+                self.inputs.destroy()
+                self.inputs = None
+
+    def follow(self) -> None:
+        """Subscribe to the camera where anyone wants an output; leave it where nobody has for TIME_TO_SUBSCRIBE.
+
+        Only so where it is `lazy`; else the camera is never left.
+        """
+        with self._lock:
+            if self.inputs is None:
+                return
+            if self.outputs.wanted() or not self._lazy():
+                self._wanted = monotonic()
+                if self.inputs.paused:
+                    self.inputs.watch.restart()
+                    self.inputs.resume()
+            elif not self.inputs.paused and monotonic() - self._wanted > TIME_TO_SUBSCRIBE:
+                self.inputs.pause()
+                self.health.restart()
+                self.smoothing.reset()
 
     def converted(self, frame: RgbdFrame) -> None:
         """Leave the newest frame, which has depth, for the doctor. Any thread may."""
@@ -64,11 +91,17 @@ class Camera:
             return
         now, (converted, frame) = monotonic(), self._newest
         fresh = frame.depth if frame is not None and now - converted < _DEPTH_LASTS else None
-        seen = self.inputs.watch.observe(fresh, settings, listened=self.outputs.wanted())
+        paused = self.inputs.paused
+        seen = self.inputs.watch.observe(
+            None if paused else fresh, settings, listened=self.outputs.wanted(), paused=paused
+        )
         self.health.depth_coverage = seen.content.known if fresh is not None and seen.content else None
         if fresh is not None:
             seen = replace(seen, no_points=self.no_points)
-        self._attention.update(examine(seen), now)
+        findings = examine(seen)
+        if paused:
+            self._attention.forget_all_but({finding.cause for finding in findings})
+        self._attention.update(findings, now)
         self.health.findings = self._attention.confirmed
 
     def _tell(self, finding: Finding, begins: bool) -> None:

@@ -32,7 +32,7 @@ def of_stream(stream: Stream, seen: Observation) -> Iterator[Finding]:
         yield _wrong_type(stream)
     elif all(qos_conflict(publisher, stream) for publisher in fitting):
         yield _wrong_qos(stream, fitting[0])
-    elif seen.now - seen.started > _TIME_TO_START:
+    elif not seen.paused and seen.now - seen.started > _TIME_TO_START:
         yield Finding(
             "warning",
             f"silent-{stream.name}",

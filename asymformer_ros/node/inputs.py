@@ -50,22 +50,40 @@ class Inputs:
             settings.synchronizer, settings.slop, settings.pair_timeout, depth_timeout
         )
         self._synchronizer.registerCallback(self._on_match)
-        self._subscribers = [
-            self._subscribe("rgb/image", settings.image_transport),
-            self._subscribe("depth/image", settings.depth_image_transport),
-            self._subscribe("rgb/camera_info", "raw", CameraInfo),
-        ]
+        self._transports = (settings.image_transport, settings.depth_image_transport)
+        self._subscribers: list[Subscriber] = []
+        self.resume()
         self.watch = Watch(node, [subscriber.sub for subscriber in self._subscribers])
-        for stream in (0, 1):
-            self._subscribers[stream].registerCallback(partial(self._on_image, stream))
-        self._subscribers[2].registerCallback(self._on_camera_info)
 
     @property
     def description(self) -> str:
         """Topics and pairing, for the log."""
-        topics = [subscriber.sub.topic_name for subscriber in self._subscribers]
-        paired = type(self._synchronizer).__name__
-        return f"{topics[0]} and {topics[1]} (camera info {topics[2]}), paired by {paired}"
+        colour, depth, info = self.watch.topics
+        return f"{colour} and {depth} (camera info {info}), paired by {type(self._synchronizer).__name__}"
+
+    def resume(self) -> None:
+        """Subscribe, where it does not."""
+        if self._subscribers:
+            return
+        colour, depth = self._transports
+        self._subscribers = [
+            self._subscribe("rgb/image", colour),
+            self._subscribe("depth/image", depth),
+            self._subscribe("rgb/camera_info", "raw", CameraInfo),
+        ]
+        for stream in (0, 1):
+            self._subscribers[stream].registerCallback(partial(self._on_image, stream))
+        self._subscribers[2].registerCallback(self._on_camera_info)
+
+    def pause(self) -> None:
+        """Leave the camera's topics and forget what came."""
+        self.destroy()
+        self.reset()
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is subscribed to."""
+        return not self._subscribers
 
     def reset(self) -> None:
         """Forget every message that waits for its partner: time has jumped."""
@@ -74,7 +92,8 @@ class Inputs:
 
     def destroy(self) -> None:
         """Unsubscribe."""
-        for subscriber in self._subscribers:
+        subscribers, self._subscribers = self._subscribers, []
+        for subscriber in subscribers:
             self._node.destroy_subscription(subscriber.sub)
 
     def _subscribe(self, topic: str, transport: str, message_type: type | None = None) -> Subscriber:

@@ -102,7 +102,8 @@ class Observation:
 
     clock_ns: the node's ROS clock at `now`. patience: seconds that a message waits for its partner.
     topics: every topic that anyone but this node publishes, with its types; filled where a stream has no publisher.
-    listened: whether anyone subscribes to an output. no_points: why segmentation/points, asked for, is not published.
+    listened: whether anyone subscribes to an output; paused: whether the camera's topics are left because of that, so
+    that nothing comes. no_points: why segmentation/points, asked for, is not published.
     """
 
     now: float
@@ -120,6 +121,7 @@ class Observation:
     topics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     alone: bool = False
     listened: bool = True
+    paused: bool = False
     content: Content | None = None
     no_points: str = ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -21,7 +22,7 @@ from asymformer_ros.msg import ClassSummary, SegmentationSummary
 from asymformer_ros.node.conversions import ImageWriter, image_message
 from asymformer_ros.node.parameters import qos_overrides
 from asymformer_ros.node.points import CloudWriter
-from asymformer_ros.optional import importing
+from asymformer_ros.optional import importing, installed
 
 try:
     with importing("vision_msgs", "the topic segmentation/label_info"):
@@ -51,9 +52,13 @@ class Result:
 
 
 class Outputs:
-    """Publishers of `segmentation/*` for one camera."""
+    """Publishers of `segmentation/*` for one camera.
 
-    def __init__(self, node: Node, prefix: str) -> None:
+    on_match: called where a subscriber has come or gone, by ROS versions and middleware that tell (Humble does not).
+    """
+
+    def __init__(self, node: Node, prefix: str, on_match: Callable[[], None] = lambda: None) -> None:
+        self._events = _match_events(on_match)
         self._node, self._prefix = node, f"{prefix}segmentation/"
         self._taker: Callable[[Result], None] | None = None
         self._images = {name: self._publisher(Image, name) for name in _IMAGES}
@@ -70,7 +75,13 @@ class Outputs:
     def _publisher(self, message_type: type, name: str) -> Publisher:
         topic = self._prefix + name
         with qos_overrides(topic) as options:
-            return self._node.create_publisher(message_type, topic, QoSProfile(depth=2), qos_overriding_options=options)
+            return self._node.create_publisher(
+                message_type,
+                topic,
+                QoSProfile(depth=2),
+                qos_overriding_options=options,
+                event_callbacks=self._events,
+            )
 
     def destroy(self) -> None:
         """Take every topic down."""
@@ -168,6 +179,15 @@ class Outputs:
             postprocess_ms=times.postprocess,
             age_ms=result.age_ms,
         )
+
+
+def _match_events(on_match: Callable[[], None]) -> Any:
+    """What calls back where a subscriber has come or gone; None with Humble, whose rclpy has no such event."""
+    if not installed("rclpy.event_handler"):
+        return None
+    from rclpy.event_handler import PublisherEventCallbacks
+
+    return PublisherEventCallbacks(matched=lambda info: on_match())
 
 
 def _restamped(info: CameraInfo, header: Header) -> CameraInfo:

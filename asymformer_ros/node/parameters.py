@@ -118,6 +118,12 @@ SPECS: dict[str, ParameterSpec] = {
         limits=(0.0, 60.0),
     ),
     "enabled": ParameterSpec(True, "Whether frames are segmented; false keeps everything loaded.", dynamic=True),
+    "lazy": ParameterSpec(
+        True,
+        "Whether the camera's topics are left while nobody subscribes to an output; false keeps them, and the sync "
+        "doctor goes on watching them.",
+        dynamic=True,
+    ),
     "overlay_alpha": ParameterSpec(
         0.5, "Weight of the palette in the overlay: 0 shows the camera, 1 the palette.", limits=(0.0, 1.0), dynamic=True
     ),
@@ -168,6 +174,7 @@ class Settings:
     allow_rgb_only: bool
     depth_timeout: float
     enabled: bool
+    lazy: bool
     overlay_alpha: float
     min_confidence: float
     temporal_smoothing: bool

@@ -73,7 +73,7 @@ def _initialise(name: str, args: Sequence[str] | None) -> None:
 
 
 def spin(node: Node, finished: Callable[[], bool], on_error: Callable[[Exception], None] | None = None) -> None:
-    """Serve a node's callbacks until the context ends or `finished` says so, which is asked ten times a second.
+    """Serve a node's callbacks until the context ends or `finished` says so, which is asked five times a second.
 
     on_error: told what a callback raised, or the reading of a message (text that is no UTF-8, say), and the node goes
     on; without it that ends the process, as do a thousand such errors with nothing else between them.
@@ -84,7 +84,7 @@ def spin(node: Node, finished: Callable[[], bool], on_error: Callable[[Exception
     try:
         while node.context.ok() and not finished():
             try:
-                executor.spin_once(timeout_sec=0.1)
+                executor.spin_once(timeout_sec=0.2)
                 errors = 0
             except Exception as error:
                 errors += 1

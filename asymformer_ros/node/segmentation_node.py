@@ -159,7 +159,7 @@ class SegmentationNode(LifecycleNode):
         self._fallbacks.clear()
         start = perf_counter()
         self._serving = Serving(open_segmenter(self.settings, self._new_context()))
-        self._cameras = [Camera(self, name) for name in self.settings.cameras]
+        self._cameras = [Camera(self, name, lambda: self.settings.lazy) for name in self.settings.cameras]
         self.get_logger().info(f"{self._serving.description}, loaded in {perf_counter() - start:.1f} s")
 
     def _new_context(self) -> BuildContext:
@@ -222,6 +222,7 @@ class SegmentationNode(LifecycleNode):
 
     def _examine(self) -> None:
         for camera in self._cameras:
+            camera.follow()
             camera.examine(self.settings)
 
     def _report(self) -> list[DiagnosticStatus]:

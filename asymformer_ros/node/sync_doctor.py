@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ from asymformer_ros.node.stamp_findings import BEHIND, ENOUGH, duration
 _RATES_APART = 1.5
 _NEWEST = 30  # stamps of a stream whose distances to the other one are looked at
 _EVERY = 0.5  # seconds between two examinations
-_TIME_TO_SUBSCRIBE = 5.0  # seconds
+TIME_TO_SUBSCRIBE = 5.0
+"""Seconds without a subscriber after which the camera's topics are left."""
 _FEW = 0.5  # share of the slower stream's messages that should have made pairs
 
 
@@ -52,8 +53,8 @@ def _findings(seen: Observation) -> Iterator[Finding]:
         yield from _of_pairing(seen, bool(losses))
     if seen.no_points:
         yield Finding("warning", "no-points", f"segmentation/points is not published: {seen.no_points}")
-    if not seen.listened and seen.now - seen.started > _TIME_TO_SUBSCRIBE:
-        text = "nobody subscribes to an output, so nothing is computed"
+    if seen.paused or (not seen.listened and seen.now - seen.started > TIME_TO_SUBSCRIBE):
+        text = "idle, nobody subscribes to an output"
         yield Finding("ok", "no-subscriber", text, "subscribe to one, such as segmentation/overlay")
 
 
@@ -154,6 +155,10 @@ class Attention:
     def confirmed(self) -> list[Finding]:
         """What holds now."""
         return [known.finding for known in self._known.values() if known.present >= self._confirm]
+
+    def forget_all_but(self, causes: Collection[str]) -> None:
+        """Forget the others, untold: nothing is looked at any more that could say whether they are gone."""
+        self._known = {cause: known for cause, known in self._known.items() if cause in causes}
 
     def update(self, findings: Sequence[Finding], now: float) -> None:
         """Take the findings of the newest examination, made at `now` (seconds)."""

@@ -28,7 +28,10 @@ class _Seen:
 
     name: str
     parameter: str
-    subscription: Subscription
+    topic: str
+    type: str
+    reliability: str
+    durability: str
     times: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     first: float = 0.0
     newest: Message | None = None
@@ -43,7 +46,7 @@ class Watch:
     def __init__(self, node: Node, subscriptions: list[Subscription]) -> None:
         self._node = node
         names = (("colour", "image_transport"), ("depth", "depth_image_transport"), ("camera info", ""))
-        self._seen = [_Seen(*name, subscription) for name, subscription in zip(names, subscriptions, strict=True)]
+        self._seen = [_Seen(*name, *_offer(sub)) for name, sub in zip(names, subscriptions, strict=True)]
         self.restart()
 
     def restart(self) -> None:
@@ -72,11 +75,19 @@ class Watch:
         """Whether colour and depth have come."""
         return all(seen.newest is not None for seen in self._seen[:2])
 
-    def observe(self, depth: NDArray[np.float32] | None, settings: Settings, *, listened: bool) -> Observation:
+    @property
+    def topics(self) -> list[str]:
+        """Of colour, depth and camera info."""
+        return [seen.topic for seen in self._seen]
+
+    def observe(
+        self, depth: NDArray[np.float32] | None, settings: Settings, *, listened: bool, paused: bool = False
+    ) -> Observation:
         """All that was seen up to now.
 
         depth: (H, W) float32 metres, the newest that was converted; None where nobody converts: then the newest images
-        are tried here, every 2 s. listened: whether anyone subscribes to an output.
+        are tried here, every 2 s. listened: whether anyone subscribes to an output. paused: whether the node has left
+        the camera's topics.
         """
         now = monotonic()
         colour, depth_stream, info = (self._stream(seen) for seen in self._seen)
@@ -98,21 +109,21 @@ class Watch:
             topics=topics,
             alone=alone,
             listened=listened,
+            paused=paused,
             content=self._tried(now, settings.max_pixels) if depth is None else Content.of_depth(depth),
         )
 
     def _stream(self, seen: _Seen) -> Stream:
-        topic, qos = seen.subscription.topic_name, seen.subscription.qos_profile
         arrivals, stamps = zip(*seen.times, strict=True) if seen.times else ((), ())
         width, height = getattr(seen.newest, "width", 0), getattr(seen.newest, "height", 0)
         return Stream(
             name=seen.name,
-            topic=topic,
-            type=type_name(seen.subscription.msg_type),
+            topic=seen.topic,
+            type=seen.type,
             parameter=seen.parameter,
-            reliability=qos.reliability.name,
-            durability=qos.durability.name,
-            publishers=publishers(self._node, topic),
+            reliability=seen.reliability,
+            durability=seen.durability,
+            publishers=publishers(self._node, seen.topic),
             arrivals=arrivals,
             stamps=stamps,
             first=seen.first,
@@ -151,6 +162,12 @@ class Watch:
             }
             self._topics = (now, published, len(names) <= 1)
         return self._topics[1], self._topics[2]
+
+
+def _offer(subscription: Subscription) -> tuple[str, str, str, str]:
+    """Topic, type, reliability and durability: they outlast the subscription."""
+    qos = subscription.qos_profile
+    return subscription.topic_name, type_name(subscription.msg_type), qos.reliability.name, qos.durability.name
 
 
 def publishers(node: Node, topic: str) -> tuple[Publisher, ...]:
