@@ -26,7 +26,7 @@ def arbitrary() -> tuple[RgbdFrame, np.ndarray, np.ndarray]:
 def test_each_pixel_becomes_the_point_that_projects_onto_it() -> None:
     frame, labels, confidence = arbitrary()
     out = np.zeros(SIZE, POINT)
-    PointProjector(INTRINSICS).project(frame, labels, confidence, out)
+    PointProjector(INTRINSICS, out).project(frame, labels, confidence)
     known = np.isfinite(frame.depth)
     rows, columns = np.nonzero(known)
     at = out[known]
@@ -40,7 +40,7 @@ def test_each_pixel_becomes_the_point_that_projects_onto_it() -> None:
 def test_each_point_holds_its_pixel_s_colour_label_and_confidence_also_without_depth() -> None:
     frame, labels, confidence = arbitrary()
     out = np.zeros(SIZE, POINT)
-    PointProjector(INTRINSICS).project(frame, labels, confidence, out)
+    PointProjector(INTRINSICS, out).project(frame, labels, confidence)
     packed = out["rgb"]
     np.testing.assert_array_equal(np.stack([packed >> 16, packed >> 8 & 255, packed & 255], -1), frame.rgb)
     assert np.isfinite(packed.view(np.float32)).all(), "no colour reads as NaN, which would take its point out"
@@ -49,20 +49,21 @@ def test_each_point_holds_its_pixel_s_colour_label_and_confidence_also_without_d
 
 
 def test_a_frame_leaves_nothing_of_the_one_before_it() -> None:
-    projector, kept = PointProjector(INTRINSICS), np.zeros(SIZE, POINT)
+    kept = np.zeros(SIZE, POINT)
+    projector = PointProjector(INTRINSICS, kept)
     for _ in range(3):
         frame = arbitrary()
         fresh = np.zeros(SIZE, POINT)
-        projector.project(*frame, kept)
-        PointProjector(INTRINSICS).project(*frame, fresh)
+        projector.project(*frame)
+        PointProjector(INTRINSICS, fresh).project(*frame)
         assert kept.tobytes() == fresh.tobytes()
 
 
 def test_bands_of_rows_make_what_all_rows_together_make(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, whole, banded = arbitrary(), np.zeros(SIZE, POINT), np.zeros(SIZE, POINT)
-    PointProjector(INTRINSICS).project(*frame, whole)
+    PointProjector(INTRINSICS, whole).project(*frame)
     monkeypatch.setattr(points, "_BAND", 4 * SIZE[1] * POINT.itemsize)  # four rows, and the two that are left
-    PointProjector(INTRINSICS).project(*frame, banded)
+    PointProjector(INTRINSICS, banded).project(*frame)
     assert whole.tobytes() == banded.tobytes()
 
 

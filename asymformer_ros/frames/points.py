@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,40 +16,62 @@ POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("la
 """One point: x right, y down, z ahead in metres (REP 103), rgb as 0x00RRGGBB, label, confidence 0..1."""
 
 _BAND = 1 << 21  # bytes of points that are filled together, field by field: they stay in the processor's cache
-_RGB = np.uint32(0xFFFFFF)
-_SHARE = np.float32(1 / 255)
+_RGB = np.array(0xFFFFFF, np.uint32)
+_SHARE = np.array(1 / 255, np.float32)
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Some rows: where they are, the rays through their pixels, each of its own, and their points, field by field."""
+
+    rows: slice
+    right: NDArray[np.float32]
+    down: NDArray[np.float32]
+    bgra: NDArray[np.uint8]
+    fields: tuple[NDArray[Any], ...]
 
 
 class PointProjector:
-    """Turns frames of one camera into points; what does not change from frame to frame is computed once."""
+    """Turns frames of one camera into points; what does not change from frame to frame is computed once.
 
-    def __init__(self, intrinsics: Intrinsics) -> None:
+    out: (H, W) of POINT, of the size that the intrinsics are for, which each frame fills anew.
+    """
+
+    def __init__(self, intrinsics: Intrinsics, out: NDArray[np.void]) -> None:
         self.intrinsics = intrinsics
-        self._right = ((np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.fx).astype(np.float32)
-        self._down = ((np.arange(intrinsics.height) - intrinsics.cy) / intrinsics.fy).astype(np.float32)[:, None]
-        self._rows = max(1, _BAND // (POINT.itemsize * intrinsics.width))
-        self._bgra = np.empty((self._rows, intrinsics.width, 4), np.uint8)
+        right = ((np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.fx).astype(np.float32)
+        down = ((np.arange(intrinsics.height) - intrinsics.cy) / intrinsics.fy).astype(np.float32)[:, None]
+        count = max(1, _BAND // (POINT.itemsize * intrinsics.width))
+        bgra = np.empty((count, intrinsics.width, 4), np.uint8)
+        self._bands: list[_Band] = []
+        for start in range(0, intrinsics.height, count):
+            rows = slice(start, start + count)
+            points = out[rows]
+            x, y = (np.ascontiguousarray(np.broadcast_to(ray, points.shape)) for ray in (right, down[rows]))
+            fields = tuple(points[name] for name in POINT.names or ())
+            self._bands.append(_Band(rows, x, y, bgra[: len(points)], fields))
 
-    def project(
-        self, frame: RgbdFrame, labels: NDArray[np.uint8], confidence: NDArray[np.uint8], out: NDArray[np.void]
-    ) -> None:
-        """Fill `out`, (H, W) of POINT, with the point of each pixel; x, y and z are NaN where depth is unknown.
+    def project(self, frame: RgbdFrame, labels: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+        """Fill `out` with the point of each pixel; x, y and z are NaN where depth is unknown.
 
         labels, confidence: (H, W), the latter 0..255. All have the size that the intrinsics are for.
         """
-        for start in range(0, self.intrinsics.height, self._rows):
-            band = slice(start, start + self._rows)
-            points, depth = out[band], frame.depth[band]
-            np.multiply(depth, self._right, out=points["x"])
-            np.multiply(depth, self._down[band], out=points["y"])
-            points["z"] = depth
-            points["rgb"] = self._packed(frame.rgb[band])
-            points["label"] = labels[band]
-            np.multiply(confidence[band], _SHARE, out=points["confidence"])
+        for band in self._bands:
+            x, y, z, rgb, label, share = band.fields
+            depth = frame.depth[band.rows]
+            np.multiply(depth, band.right, out=x)
+            np.multiply(depth, band.down, out=y)
+            np.copyto(z, depth)
+            np.copyto(rgb, _packed(frame.rgb[band.rows], band.bgra))
+            np.copyto(label, labels[band.rows])
+            np.multiply(confidence[band.rows], _SHARE, out=share)
 
-    def _packed(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
-        """(h, W) 0x00RRGGBB; with opaque alpha, 0xFFRRGGBB, half of the colours would be NaN where read as a float."""
-        bgra = self._bgra[: len(rgb)]
-        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA, dst=bgra)
-        packed = bgra.view("<u4")[..., 0]
-        return np.bitwise_and(packed, _RGB, out=packed)
+
+def _packed(rgb: NDArray[np.uint8], bgra: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """(h, W) 0x00RRGGBB; with opaque alpha, 0xFFRRGGBB, half of the colours would be NaN where read as a float.
+
+    bgra: (h, W, 4), what the answer is a view of.
+    """
+    cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA, dst=bgra)
+    packed = bgra.view("<u4")[..., 0]
+    return np.bitwise_and(packed, _RGB, out=packed)

@@ -28,20 +28,19 @@ class CloudWriter:
     def __init__(self) -> None:
         self._projector: PointProjector | None = None
         self._message = PointCloud2(fields=_FIELDS, is_bigendian=False, point_step=POINT.itemsize, is_dense=False)
-        self._points: NDArray[np.void] = np.empty((0, 0), POINT)
 
     def message(self, header: Header, segmentation: Segmentation, intrinsics: Intrinsics) -> PointCloud2:
         """The points of a segmentation that has a confidence map; valid until the next call."""
         assert segmentation.confidence is not None, "asked for where this topic has subscribers"
         if self._projector is None or self._projector.intrinsics != intrinsics:
-            self._projector = PointProjector(intrinsics)
-            self._resize(intrinsics.height, intrinsics.width)
-        self._projector.project(segmentation.frame, segmentation.labels, segmentation.confidence, self._points)
+            self._projector = PointProjector(intrinsics, self._resize(intrinsics.height, intrinsics.width))
+        self._projector.project(segmentation.frame, segmentation.labels, segmentation.confidence)
         self._message.header = header
         return self._message
 
-    def _resize(self, height: int, width: int) -> None:
+    def _resize(self, height: int, width: int) -> NDArray[np.void]:
+        """The points in the message's own array."""
         message = self._message
         message.height, message.width, message.row_step = height, width, width * POINT.itemsize
         message.data = array.array("B", bytes(height * message.row_step))
-        self._points = np.frombuffer(message.data, POINT).reshape(height, width)  # of the message's own array
+        return np.frombuffer(message.data, POINT).reshape(height, width)

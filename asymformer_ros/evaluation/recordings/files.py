@@ -73,7 +73,7 @@ def encode_ply(segmentation: Segmentation, intrinsics: Intrinsics) -> bytes:
     """The points of known depth, of a segmentation with confidence, as the content of a binary PLY file."""
     assert segmentation.confidence is not None
     points = np.empty(segmentation.frame.size, POINT)
-    PointProjector(intrinsics).project(segmentation.frame, segmentation.labels, segmentation.confidence, points)
+    PointProjector(intrinsics, points).project(segmentation.frame, segmentation.labels, segmentation.confidence)
     known = points[np.isfinite(points["z"])]
     out = np.empty(known.shape, _PLY)
     for name in ("x", "y", "z", "label", "confidence"):
