@@ -20,6 +20,7 @@ BRINGS = {
     "safetensors": "`pip install safetensors`",
     "onnx": "`pip install onnx`",
     "onnxruntime": "`pip install onnxruntime`",
+    "openvino": "`pip install openvino`",
     "tensorrt": "`apt install python3-libnvinfer` on a Jetson, `pip install tensorrt` elsewhere",
     "tensorrt_rtx": "`pip install tensorrt_rtx`",
     "pycuda": "`pip install pycuda` (it compiles: the folder of CUDA's nvcc must come first in PATH)",

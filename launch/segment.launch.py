@@ -58,6 +58,13 @@ ARGUMENTS = [
         None,
     ),
     ("backend", "", f"What runs the network: auto, torch, onnxruntime or tensorrt. {KEEP}", None),
+    (
+        "precision",
+        "",
+        "What the network computes in: auto, fp32, fp16 or mixed (engines), bf16 or int8 (CPUs). Empty keeps what "
+        "params_file says.",
+        None,
+    ),
     ("params_file", PARAMETERS, "Parameters of the segmentation node.", None),
     ("namespace", "", "Namespace of the nodes and of their relative topics.", None),
     ("rviz", "false", "Show camera, overlay and labels in RViz.", TRUE_OR_FALSE),
@@ -154,7 +161,7 @@ def camera_node(values, camera, name):
 
 
 def segmentation_node(values, choices):
-    given = ("model", "backend", "image_transport", "depth_image_transport")
+    given = ("model", "backend", "precision", "image_transport", "depth_image_transport")
     explicit = {name: text_parameter(values[name]) for name in given if values[name]}
     if values["cameras"]:
         explicit["cameras"] = choices.names

@@ -32,6 +32,7 @@ HOMES = {
     "torch": {"network", "models", "inference", "engine", "training"},
     "onnx": {"models", "onnx_graph", "engine"},
     "onnxruntime": {"onnx_graph"},
+    "openvino": {"inference"},
     "safetensors": {"network", "models"},
     "embreex": {"simulation"},
     "trimesh": {"simulation"},

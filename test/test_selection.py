@@ -106,7 +106,11 @@ def test_where_the_engine_fails_one_who_waits_gets_the_next_best_and_is_told(
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [({"backend": "openvino"}, "'openvino': expected one of auto, torch"), ({"precision": "int8"}, "'int8'")],
+    [
+        ({"backend": "openvino"}, "'openvino': expected one of auto, torch"),
+        ({"precision": "int4"}, "'int4': expected one of auto, fp16"),
+        ({"precision": "int8", "device": "cuda"}, "'int8', which is for CPUs"),
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, str], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from asymformer_ros.cli.options import NODE, add_frames, add_model, image_size, open_frames, progress_bar
 from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.inference.backend import BACKENDS, DEVICES
+from asymformer_ros.inference.options import SERVED_PRECISIONS
 from asymformer_ros.optional import installed
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_frames(parser)
     parser.add_argument("--backend", choices=(*BACKENDS, NODE), default="auto", help="what runs it (default: auto)")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="of PyTorch (default: auto)")
+    parser.add_argument(
+        "--precision",
+        choices=[precision for precision in SERVED_PRECISIONS if precision != "auto"],
+        default="fp16",
+        help="of an engine the first to try; bf16 and int8 are for CPUs, which else compute in fp32 (default: fp16)",
+    )
     parser.add_argument("--input-size", type=image_size, metavar="HxW", help="in place of the model's own")
     parser.add_argument(
         "--multi-scale",
@@ -169,6 +176,7 @@ def _command(args: argparse.Namespace) -> str:
     """The command with all that it took by default."""
     given = [
         ("--label-set", args.label_set),
+        ("--precision", args.precision if args.precision != "fp16" else ""),
         ("--limit", args.limit),
         ("--classes", args.classes),
         ("--hold-out", args.hold_out),

@@ -13,7 +13,7 @@ from pathlib import Path
 from asymformer_ros.cli.options import NODE
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.evaluation.evaluate import Segments
-from asymformer_ros.inference.options import ServingOptions
+from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.models.card import ModelCard
@@ -51,11 +51,13 @@ def evaluated(args: argparse.Namespace) -> Iterator[Evaluated]:
 
 def serving_options(args: argparse.Namespace) -> ServingOptions:
     """As a node's, but "auto" waits for the engine: one backend is to answer for all frames."""
-    return ServingOptions(args.backend, args.device, args.label_set, wait=True)
+    return ServingOptions(args.backend, args.device, args.label_set, precision=args.precision, wait=True)
 
 
 @contextmanager
 def _torch(args: argparse.Namespace) -> Iterator[Evaluated]:
+    if args.precision in CPU_PRECISIONS:
+        raise ConfigurationError(f"--precision {args.precision} has one size: leave --input-size and its like away")
     if args.backend not in ("auto", "torch"):
         raise ConfigurationError(
             f"--input-size, --multi-scale and --flip are PyTorch's, not of --backend {args.backend}: an engine or an "

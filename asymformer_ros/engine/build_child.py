@@ -133,14 +133,14 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
 
 
 def _make_cpu_graph(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    """Write the graph of a bundle or checkpoint for a CPU, in the time that serving leaves."""
+    """Write the graph of a model for a CPU, in the time that serving leaves."""
     from asymformer_ros.engine import source
     from asymformer_ros.models.opening import open_model
 
     os.nice(_NICE)
     reporter.phase("Exporting the network", 1)
     model = open_model(request["model"], label_set=request["label_set"], form="bundle")
-    _store(Path(request["onnx"]), source.cpu_graph(model).SerializeToString())
+    _store(Path(request["onnx"]), source.cpu_graph(model, request["precision"]).SerializeToString())
     return {}
 
 

@@ -1,4 +1,4 @@
-"""The ONNX graph that serves a bundle or checkpoint on a CPU: from the cache, or exported now and checked.
+"""The ONNX graph that serves a model on a CPU: from the cache, or made now and checked.
 
 It lies beside the engines, in a cache of the same rules. Its key is the hash of the model's file, so that neither the
 network nor PyTorch has to be loaded where it is found.
@@ -34,21 +34,23 @@ LIBRARY = "onnxruntime"
 
 @dataclass(frozen=True)
 class CpuGraphRequest:
-    """A graph that is wanted. path: of a bundle or checkpoint that is there. label_set: see `open_model`.
+    """A graph that is wanted. path: of a model's file that is there. label_set: see `open_model`.
 
-    open_graph: makes of a graph what answers golden frames.
+    open_graph: makes of a graph what answers golden frames. precision: "fp32"; "int8", or "bf16" for the graph that a
+    library gets which computes in it: these are not checked here.
     """
 
     path: Path
     label_set: str
     open_graph: Callable[[Model], Answering]
+    precision: str = "fp32"
 
     @property
     def identity(self) -> EngineIdentity:
         """What the graph depends on. Raises OSError where the model cannot be read."""
         labels = json.dumps(read_label_set(self.label_set).to_json()) if self.label_set else ""
         content = sha256(file_sha256(self.path).encode() + labels.encode()).hexdigest()
-        return EngineIdentity(self.path.stem, content, "fp32", {}, LIBRARY, version(LIBRARY))
+        return EngineIdentity(self.path.stem, content, self.precision, {}, LIBRARY, version(LIBRARY))
 
 
 def graph_cache(folder: Path) -> EngineCache:
@@ -58,7 +60,7 @@ def graph_cache(folder: Path) -> EngineCache:
 
 def find_cpu_graph(cache: EngineCache, request: CpuGraphRequest) -> Model | None:
     """The model of a graph that was kept, None where there is none that fits, is undamaged and has been checked."""
-    found = cache.find(request.identity)
+    found = cache.find(request.identity, verified=request.precision == "fp32")
     return _read(request, found.plan) if isinstance(found, Engine) else None
 
 
@@ -92,16 +94,16 @@ def _make(
     request: CpuGraphRequest, identity: EngineIdentity, file: Path, context: BuildContext
 ) -> tuple[Model, EngineManifest]:
     start = perf_counter()
-    _log.info("exporting %s for %s; this is done once", request.path, LIBRARY)
+    _log.info("making the %s graph of %s; this is done once", request.precision, request.path)
     task = {"task": "cpu_graph", "model": str(request.path), "label_set": request.label_set, "onnx": str(file)}
-    run_child(task, context)
+    run_child({**task, "precision": request.precision}, context)
     model = _read(request, file)
-    verification = _verify(request, model, context)
-    if not verification.passed:
+    verification = _verify(request, model, context) if request.precision == "fp32" else None
+    if verification is not None and not verification.passed:
         raise BackendError(f"the graph of {request.path} is refused: {verification.problem}")
     return model, EngineManifest(
         identity=identity,
-        served_precision="fp32",
+        served_precision=request.precision,
         plan_bytes=file.stat().st_size,
         plan_sha256=file_sha256(file),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

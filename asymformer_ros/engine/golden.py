@@ -110,6 +110,14 @@ def read_golden(model: Any) -> Golden | None:
     return Golden.from_text(texts[0]) if texts else None
 
 
+def compare_with_golden(model: Model, backend: Answering) -> Verification | None:
+    """How a backend's labels compare with the golden answers in the model's file; None where it has none for here."""
+    frames, golden = golden_frames(model.card.input_size), read_golden(model.proto)
+    if golden is None or golden.frames_sha256 != _hash(frames):
+        return None
+    return verify([Answer(labels) for labels in golden.labels], list(_answers(backend, frames, None)))
+
+
 class GoldenCheck:
     """Compares the engines of one model with FP32, on golden frames.
 

@@ -26,7 +26,7 @@ def open_without_engine(name: str, options: ServingOptions, context: BuildContex
     bundle = bundle_to_export(name, options.device)
     if not bundle or better(ModelFiles(bundle, bundle), options.device) == "torch":
         return open_backend("auto", name, options.device, options.label_set)
-    model = find_cpu_graph(_cache(options), _request(bundle, options))
+    model = find_cpu_graph(graphs_of(options), _request(bundle, options))
     if model is not None:
         return server("onnxruntime", "cpu")(model)
     if options.wait:
@@ -46,7 +46,7 @@ def open_exported(name: str, options: ServingOptions, context: BuildContext) -> 
     """ONNX Runtime with the graph of a bundle, which is exported now where it has not been; `context` cancels that."""
     bundle = bundle_to_export(name, options.device)
     context.report("exporting the network for ONNX Runtime")
-    return server("onnxruntime", "cpu")(provide_cpu_graph(_cache(options), _request(bundle, options), context))
+    return server("onnxruntime", "cpu")(provide_cpu_graph(graphs_of(options), _request(bundle, options), context))
 
 
 def bundle_to_export(name: str, device: str) -> str:
@@ -59,5 +59,6 @@ def _request(bundle: str, options: ServingOptions) -> CpuGraphRequest:
     return CpuGraphRequest(Path(bundle), options.label_set, server("onnxruntime", "cpu"))
 
 
-def _cache(options: ServingOptions) -> EngineCache:
+def graphs_of(options: ServingOptions) -> EngineCache:
+    """The cache of graphs that these options mean."""
     return graph_cache(EngineCache(Path(options.engine_cache).expanduser() if options.engine_cache else None).folder)

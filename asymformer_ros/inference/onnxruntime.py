@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,22 @@ from asymformer_ros.onnx_graph.simplify import simplify
 _log = logging.getLogger(__name__)
 
 
+class LogitsSession(Protocol):
+    """A graph of class scores that is ready to run."""
+
+    def run(self, outputs: None, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """All outputs in the order of the graph. Raises BackendError."""
+
+
 class OnnxRuntimeBackend:
     """Serves an ONNX file with ONNX Runtime: class scores come out of one session, `classify` does the rest.
 
-    The graph is rewritten for CPUs (`for_cpu`) unless the file holds one that is.
+    The graph is rewritten for CPUs (`for_cpu`) unless the file holds one that is. agreement: how its labels compare
+    with FP32's, for people, where it computes in less; "" where that is not known.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, session: LogitsSession | None = None, name: str = "") -> None:
+        """session, name: another library's, which takes the graph's inputs by name, and what is shown of it."""
         if model.batch != 1:
             raise BackendError(
                 f"{model.path} takes {model.batch} images at a time: "
@@ -38,14 +48,15 @@ class OnnxRuntimeBackend:
             )
         self.card: ModelCard = model.card
         self.model_sha256 = model.model_sha256
-        self.name = f"onnxruntime cpu {model.precision}"
-        self._session: GraphSession | None = _fastest_session(model)
+        self.name = name or f"onnxruntime cpu {model.precision}"
+        self.agreement = ""
+        self._session: LogitsSession | None = session or _fastest_session(model)
 
     @classmethod
-    def open(cls, model: Model) -> OnnxRuntimeBackend:
+    def open(cls, model: Model, session: LogitsSession | None = None, name: str = "") -> OnnxRuntimeBackend:
         """Serve a model that was read of an ONNX file, and run it once. Raises BackendError where it cannot run."""
         assert model.proto is not None  # `open_backend` refuses others, before they are read
-        backend = cls(model)
+        backend = cls(model, session, name)
         if not backend.is_finite():
             raise BackendError(f"model '{model.path}' answers with NaN or infinity: its weights are damaged")
         _log.info("%s serves %s", backend.name, model.path)

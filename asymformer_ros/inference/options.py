@@ -8,15 +8,23 @@ from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.inference.backend import BACKENDS, DEVICES
 
+CPU_PRECISIONS = ("bf16", "int8")
+"""What a CPU may compute in beside FP32, in the order in which "auto" tries them."""
+
+SERVED_PRECISIONS = ("auto", *PRECISIONS, *CPU_PRECISIONS)
+"""What can be asked for."""
+
 
 @dataclass(frozen=True)
 class ServingOptions:
     """How a model is to be served. Raises ConfigurationError where a value makes no sense.
 
     backend: one of BACKENDS. device: of PyTorch, one of DEVICES. label_set: see `open_model`. batch: images that come
-    together. precision: one of PRECISIONS, that the engine is tried in first. precision_report: JSON of
-    `asymformer precision`, "" for none. engine_cache: folder, "" for the default. workspace_mib: scratch memory of the
-    engine, 0 for the builder's own choice. wait: whether "auto" waits for the engine instead of serving meanwhile.
+    together. precision: one of SERVED_PRECISIONS: what an engine is tried in first, fp16 for auto; a CPU computes in
+    bf16 or int8 where that is asked for, and for auto where the frames that come allow it, else in FP32.
+    precision_report: JSON of `asymformer precision`, "" for none. engine_cache: folder, "" for the default.
+    workspace_mib: scratch memory of the engine, 0 for the builder's own choice. wait: whether "auto" waits for the
+    engine instead of serving meanwhile.
     """
 
     backend: str = "auto"
@@ -30,6 +38,15 @@ class ServingOptions:
     wait: bool = False
 
     def __post_init__(self) -> None:
-        for name, allowed in (("backend", BACKENDS), ("device", DEVICES), ("precision", PRECISIONS)):
+        for name, allowed in (("backend", BACKENDS), ("device", DEVICES), ("precision", SERVED_PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise ConfigurationError(f"{name} is '{getattr(self, name)}': expected one of {', '.join(allowed)}")
+        if self.precision in CPU_PRECISIONS and (self.backend in ("torch", "tensorrt") or self.device == "cuda"):
+            raise ConfigurationError(
+                f"precision is '{self.precision}', which is for CPUs: leave backend and device at auto, or take fp16"
+            )
+
+    @property
+    def engine_precision(self) -> str:
+        """That an engine is tried in first: one of PRECISIONS."""
+        return self.precision if self.precision in PRECISIONS else PRECISIONS[0]

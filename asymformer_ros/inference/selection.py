@@ -18,7 +18,8 @@ from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.cpu import bundle_to_export, open_exported, open_without_engine
 from asymformer_ros.inference.last_resort import LastResortBackend
 from asymformer_ros.inference.libraries import FORMS, choose, open_backend, server
-from asymformer_ros.inference.options import ServingOptions
+from asymformer_ros.inference.lower_precision import open_in_precision, open_on_cpu
+from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.opening import open_model
@@ -43,6 +44,8 @@ def open_serving(
     cannot be loaded, ConfigurationError where its label set does not fit.
     """
     context = context or BuildContext()
+    if options.precision in CPU_PRECISIONS:
+        return open_in_precision(name, options, context)
     if options.backend == "onnxruntime" and bundle_to_export(name, options.device):
         return open_exported(name, options, context)
     if options.backend in ("torch", "onnxruntime"):
@@ -55,7 +58,7 @@ def open_serving(
         return _open_only_engine(name, options, gpu, context)
     if obstacle:
         _log.warning("no TensorRT engine: %s", obstacle)
-        return open_without_engine(name, options, context)
+        return open_on_cpu(name, options, context)
     return (_wait_for_engine if options.wait else _open_upgrading)(name, options, gpu, context)
 
 
@@ -122,12 +125,12 @@ def _open_engine(
 ) -> InferenceBackend:
     """The verified engine of a model, from the cache or built now, ready to serve."""
     library, found = choose_builder("auto", gpu), gpu if isinstance(gpu, GpuInfo) else None
-    context.report(f"preparing the {options.precision} engine")
+    context.report(f"preparing the {options.engine_precision} engine")
     request = EngineRequest(
         model=model,
         library=library,
         gpu=found,
-        precision=options.precision,
+        precision=options.engine_precision,
         report=PrecisionReport.load(Path(options.precision_report)) if options.precision_report else None,
         workspace_mib=options.workspace_mib or None,
         check=golden_check(model, library) if found else None,
@@ -135,8 +138,8 @@ def _open_engine(
     cache = EngineCache(Path(options.engine_cache).expanduser() if options.engine_cache else None)
     engine = provide_engine(cache, request, context)
     served = engine.manifest.served_precision
-    if served != options.precision:
-        _log.warning("the engine is %s, not %s: %s", served, options.precision, "; ".join(engine.manifest.notes))
+    if served != options.engine_precision:
+        _log.warning("the engine is %s, not %s: %s", served, options.engine_precision, "; ".join(engine.manifest.notes))
     context.check()
     return _load(engine.plan, library, served, model)
 

@@ -39,8 +39,13 @@ class UpgradingBackend:
         make: Callable[[BuildContext], InferenceBackend],
         first_retry: float = FIRST_RETRY,
         keep: float = KEEP,
+        awaited: bool = True,
     ) -> None:
-        """Raises what `open_fallback` raises."""
+        """awaited: whether `settle` waits for the better one, which may need frames.
+
+        Raises what `open_fallback` raises.
+        """
+        self._awaited = awaited
         self._open_fallback, self._make, self._keep = open_fallback, make, keep
         fallback = open_fallback()
         self.card: ModelCard = fallback.card
@@ -68,7 +73,12 @@ class UpgradingBackend:
     @property
     def settled(self) -> bool:
         """Whether the better backend serves, or will not."""
-        return self._better is not None or not self._thread.is_alive()
+        return not self._awaited or self._better is not None or not self._thread.is_alive()
+
+    @property
+    def agreement(self) -> str:
+        """How the labels of what serves compare with FP32's; "" where that is not known."""
+        return getattr(self._better, "agreement", "")
 
     def infer(
         self,

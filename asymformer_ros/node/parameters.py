@@ -15,10 +15,10 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSPolicyKind
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 
-from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.pairing import PAIR_TIMEOUT, SLOP
 from asymformer_ros.inference.backend import BACKENDS, DEVICES
+from asymformer_ros.inference.options import SERVED_PRECISIONS
 from asymformer_ros.node.synchronizer import SYNCHRONIZERS
 
 _CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
@@ -64,7 +64,12 @@ SPECS: dict[str, ParameterSpec] = {
     ),
     "backend": ParameterSpec("auto", "What runs the network.", choices=BACKENDS),
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
-    "precision": ParameterSpec("fp16", "Precision that the TensorRT engine is tried in first.", choices=PRECISIONS),
+    "precision": ParameterSpec(
+        "fp16",
+        "What the network computes in. Of an engine the precision that is tried first, fp16 for auto. A CPU computes "
+        "in fp32; in bf16 (OpenVINO) or int8 where that is asked for, or for auto where the camera's frames allow it.",
+        choices=SERVED_PRECISIONS,
+    ),
     "precision_report": ParameterSpec(
         "", "JSON of `asymformer precision`: which layers of a mixed engine stay in FP32; empty for none."
     ),

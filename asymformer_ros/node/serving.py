@@ -74,8 +74,8 @@ class Serving:
         """Model, backend, and how far the engine is where one is made, for /diagnostics."""
         backend = self.segmenter.backend
         facts = {"model": backend.card.name, "backend": backend.name}
-        progress = progress_of(backend)
-        return {**facts, "engine": progress} if progress else facts
+        more = {"engine": progress_of(backend), "agreement": getattr(backend, "agreement", "")}
+        return {**facts, **{key: value for key, value in more.items() if value}}
 
     def close(self) -> None:
         """Release the model."""

@@ -26,6 +26,9 @@ _REWRITES = {
 
 REWRITES = tuple(_REWRITES)
 
+BESIDE_LINEARS = ("attention", "selection", "decoder")
+"""Those that leave linear layers what they are, so that they can be quantised."""
+
 
 def for_cpu(model: ModelProto, rewrites: tuple[str, ...] = REWRITES) -> ModelProto:
     """A copy of a graph for ONNX Runtime alone. What is written in another way than our network stays as it is.

@@ -1,4 +1,4 @@
-"""Runs ONNX graphs on the CPU with ONNX Runtime; the only module that imports it."""
+"""Runs ONNX graphs on the CPU with ONNX Runtime."""
 
 from __future__ import annotations
 

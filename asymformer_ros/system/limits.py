@@ -67,6 +67,20 @@ def usable_cpus(root: Path = Path("/")) -> int:
     return cores if quota is None else max(1, min(cores, round(quota)))
 
 
+def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
+    """What Linux calls the instructions of this processor, such as "avx512_bf16"; empty where it does not tell."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.split() for line in lines if line.startswith(("flags", "Features"))), ()))
+
+
+def computes_bfloat16() -> bool:
+    """Whether the CPU has instructions for products of bfloat16; without, they are no quicker than float32's."""
+    return not cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
+
+
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """CPUs whose time this process's control groups may take; None without a limit."""
     return min(_quotas(root), default=None)
