@@ -126,7 +126,7 @@ def test_a_label_set_is_read_from_a_file(tmp_path: Path) -> None:
         ("[1, 2]", "holds a list"),
         ("{", "cannot read"),
         ("{}", "KeyError 'classes'"),
-        ('{"name": "a", "classes": [{"name": "b"}]}', "KeyError 'color'"),
+        ('{"name": "a", "classes": [{"color": [1, 2, 3]}]}', "KeyError 'name'"),
         ('{"name": "a", "classes": [{"name": "b", "color": 3}]}', "TypeError"),
         ('{"name": "a", "classes": [{"name": "b", "color": [1, 2, "x"]}]}', "colour of b"),
     ],
@@ -159,3 +159,12 @@ def test_a_label_set_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         LabelSet("bad", names, colors)
+
+
+def test_classes_without_a_colour_get_one_of_their_own() -> None:
+    first = label_set("nyuv2_40").colors[0]
+    classes = [{"name": "a"}, {"name": "b", "color": list(first)}, *({"name": f"c{at}"} for at in range(253))]
+    found = LabelSet.from_json({"name": "many", "classes": classes})
+    assert found.colors[1] == first
+    assert len(set(found.colors)) == len(found) == 255
+    assert LabelSet.from_json(found.to_json()) == found

@@ -140,3 +140,11 @@ def test_a_graph_that_no_library_can_run_takes_one_sentence(tmp_path: Path, edit
     with pytest.raises(AsymformerError, match="contradicts itself|ONNX Runtime failed") as caught:
         open_backend("onnxruntime", path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_home_and_an_ending_in_capitals_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asymformer_ros.models.catalogue import DEMO
+
+    (tmp_path / "D.ONNX").write_bytes(DEMO.onnx.read_bytes())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_model("~/D.ONNX").proto is not None

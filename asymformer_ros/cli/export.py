@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.onnx_graph.report import PrecisionReport
     from asymformer_ros.onnx_graph.storage import store_half
 
-    if args.model.endswith(".onnx"):
+    if args.model.lower().endswith(".onnx"):
         raise CheckpointError(f"{args.model} is an ONNX file already: export takes the bundle that it was made of")
     if (args.precision == "mixed") != (args.report is not None):
         raise ConfigurationError(

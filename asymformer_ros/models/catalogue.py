@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def model_files(model: str) -> ModelFiles:
     """
     if not model:
         return _files_of(NYUV2 if _can_be_read(NYUV2) else ROOMS)
-    if model.endswith(".onnx"):
+    model = os.path.expanduser(model)  # a parameter file or quotes keep the shell from doing it
+    if model.lower().endswith(".onnx"):
         return ModelFiles(onnx=model)
     for known in KNOWN:
         if model == known.name:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +70,29 @@ class LabelSet:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> LabelSet:
-        """Inverse of `to_json`. Raises ConfigurationError where something is missing or of another type."""
+        """Inverse of `to_json`. Classes without a colour get one that no other class has.
+
+        Raises ConfigurationError where something else is missing or of another type.
+        """
         try:
             classes = data["classes"]
             names = tuple(str(entry["name"]) for entry in classes)
-            return LabelSet(str(data["name"]), names, tuple(tuple(entry["color"]) for entry in classes))
+            given = [tuple(entry["color"]) if "color" in entry else None for entry in classes]
+            free = (color for color in _spread_colors() if color not in given)
+            return LabelSet(str(data["name"]), names, tuple(color or next(free) for color in given))
         except (KeyError, TypeError) as error:
             raise ConfigurationError(
                 'a label set is {"name": ..., "classes": [{"name": ..., "color": [r, g, b]}, ...]}: '
                 f"{type(error).__name__} {error}"
             ) from error
+
+
+def _spread_colors() -> Iterator[Color]:
+    """Those of nyuv2_40, then others, all different: more than a label set has classes."""
+    first = [color for _, color in _NYUV2_40]
+    yield from first
+    levels = (40, 80, 120, 160, 200, 240, 60)
+    yield from (color for color in product(levels, levels, levels) if color not in first)
 
 
 # Wall, floor and ceiling, the largest areas, are muted. The colours are spread over CIELAB, farthest point first, and

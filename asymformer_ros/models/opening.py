@@ -28,7 +28,7 @@ def open_model(name: str, *, batch: int = 1, label_set: str = "", form: str = ""
     files = model_files(name)
     labels = read_label_set(label_set) if label_set else None
     path = {"bundle": files.bundle, "onnx": files.onnx}.get(form) or files.readable
-    if path.endswith(".onnx"):
+    if path.lower().endswith(".onnx"):
         from asymformer_ros.models.onnx_file import read_onnx
 
         return read_onnx(Path(path), labels)
