@@ -197,11 +197,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the table. Returns 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="of each, after three to warm up")
-    parser.add_argument("--quick", action="store_true", help="20 runs")
+    parser.add_argument("--quick", action="store_true", help="5 runs")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     args = parser.parse_args(argv)
     return_large_blocks()  # as the node does
-    rows = measure(20 if args.quick else args.runs)
+    rows = measure(5 if args.quick else args.runs)
     print(table(rows))
     if args.json:
         args.json.write_text(json.dumps({"frame_path": rows}, indent=2) + "\n")

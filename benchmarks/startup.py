@@ -55,7 +55,7 @@ def subcommands() -> list[str]:
     told = subprocess.run(
         [sys.executable, "-m", "asymformer_ros.cli.main", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    return re.findall(r"^    ([a-z-]+)  +\w", told.partition("SUBCOMMAND\n")[2], re.MULTILINE)
+    return re.findall(r"^    ([a-z-]+)(?:  +\w|$)", told.partition("SUBCOMMAND\n")[2], re.MULTILINE)
 
 
 @contextmanager
