@@ -89,6 +89,14 @@ def test_labels_come_back_from_a_page_as_they_were() -> None:
     assert sum(one["shares"].values()) == pytest.approx(230 / 240, abs=1e-2)
 
 
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_the_plot_has_a_band_for_each_class_and_one_for_the_rest(count: int) -> None:
+    from asymformer_ros.evaluation.picture import shares_picture
+
+    svg = shares_picture([{0: 0.5, 3: 0.25, 7: 0.25}] * count, [0, 3], CLASSES)
+    assert re.findall(r'id="(class-\w+)"', svg) == ["class-0", "class-3", "class-rest"]
+
+
 @pytest.mark.parametrize(("count", "most"), [(0, 5), (3, 5), (5, 5), (6, 5), (1000, 200), (7, 1)])
 def test_some_of_many_frames_are_spread_over_them(count: int, most: int) -> None:
     chosen = spread(count, most)

@@ -17,6 +17,7 @@ with importing("matplotlib", "an evaluation report"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 _INCHES_PER_CLASS = 0.22
 _INCHES_BESIDE = 2.5
@@ -65,14 +66,17 @@ def shares_picture(shares: Sequence[Mapping[int, float]], labels: Sequence[int],
 
     labels: the classes that have a band, an element with the id class-LABEL; the others have a white one together.
     """
-    at = np.arange(len(shares))
+    if len(shares) == 1:  # a band has a width
+        shares = [*shares, *shares]
+    at = np.arange(1, len(shares) + 1)
     bands = np.array([[frame.get(label, 0.0) for frame in shares] for label in labels]).reshape(len(labels), len(at))
     rest = np.array([sum(frame.values()) for frame in shares]) - bands.sum(axis=0)
     colors = [tuple(part / 255 for part in label_set.colors[label]) for label in labels]
     left, right, top, bottom = AXES
     figure = Figure(figsize=(14, 2.6))
-    axes = figure.add_axes((left, 1 - bottom, right - left, bottom - top), xlim=(0, max(1, len(at) - 1)), ylim=(0, 1))
+    axes = figure.add_axes((left, 1 - bottom, right - left, bottom - top), xlim=(1, len(at)), ylim=(0, 1))
     axes.set_xlabel("frame")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, prune="upper"))
     for label, band in zip((*labels, "rest"), axes.stackplot(at, *bands, rest, colors=[*colors, "1.0"]), strict=True):
         band.set_gid(f"class-{label}")
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "asymformer"}):
