@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -81,11 +81,12 @@ class TemporalSmoothing:
         if before is None or before.scores.shape != view.scores.shape:
             return scores
         places = self._places(before, view)
-        moved = _moved(before.scores, places)
-        moved -= view.scores
-        moved *= (1 - NEW) * _same(before, view, places)[..., None]
-        np.add(view.scores, moved, out=view.scores)
-        return cv2.transpose(view.scores.reshape(-1, len(scores))).reshape(scores.shape)  # type: ignore[return-value]
+        moved, new = (each.reshape(-1, len(scores)) for each in (_moved(before.scores, places), view.scores))
+        blended: NDArray[np.float32] = cv2.addWeighted(new, NEW, moved, 1 - NEW, 0.0)  # type: ignore[assignment]
+        changed = np.flatnonzero(~_same(before, view, places))
+        blended[changed] = new[changed]
+        self._before = replace(view, scores=blended.reshape(view.scores.shape))
+        return cv2.transpose(blended).reshape(scores.shape)  # type: ignore[return-value]
 
     def _places(self, before: _View, view: _View) -> NDArray[np.float32]:
         """(h, w, 2) x and y in the frame before of what each place of the new one shows."""
