@@ -24,6 +24,7 @@ from asymformer_ros.cli.main import main
 from asymformer_ros.evaluation.page.html import Page
 from asymformer_ros.evaluation.page.shown import ShownFrame, packed, shown, spread, worst_and_spread
 from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.models.labels import label_set
 
 CLASSES = label_set("nyuv2_13")
@@ -300,3 +301,28 @@ def test_labels_with_a_palette_are_read_as_classes(world: Path, tmp_path: Path) 
     assert main(["view", str(out), "--frames", "2", "-o", str(tmp_path / "page.html")]) == 0
     frame = data_of((tmp_path / "page.html").read_text())["frames"][0]
     assert frame["shares"] == {"1": 0.5}
+
+
+def bag_of(recording: Path, folder: Path) -> str:
+    pytest.importorskip("rosbags", reason="writes and reads bags")
+    from bag_files import write_bag
+
+    recorded = RgbdRecording(recording)
+    raws = [recorded.raw(at) for at in range(len(recorded))]
+    return str(write_bag(folder, [(raw.rgb, raw.depth) for raw in raws]))
+
+
+@pytest.mark.parametrize("kind", ["folder", "pair", "bag"])
+def test_what_segment_writes_is_shown_with_camera_and_depth(kind: str, rendered: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="serves the model")
+    pytest.importorskip("tqdm", reason="segment shows a progress bar")
+    files = ["--rgb", f"{rendered}/frame-000001.color.png", "--depth", f"{rendered}/frame-000001.depth.png"]
+    given = files if kind == "pair" else [str(rendered) if kind == "folder" else bag_of(rendered, tmp_path / "drive")]
+    assert main(["segment", *given, "--model", "demo", "--palette", "--quiet", "-o", str(tmp_path / "out")]) == 0
+    assert main(["view", str(tmp_path / "out")]) == 0
+    frames = data_of((tmp_path / "out/view.html").read_text())["frames"]
+    assert len(frames) == (1 if kind == "pair" else 4)
+    assert all({"camera", "depth", "labels"} <= set(frame) for frame in frames)
+    line = json.loads((tmp_path / "out/summary.jsonl").read_text().splitlines()[0])
+    told = {str(one["label"]): round(one["pixel_fraction"], 4) for one in line["classes"]}
+    assert frames[0]["shares"] == told
