@@ -21,6 +21,7 @@ from asymformer_ros.onnx_graph.cpu import for_cpu, is_for_cpu
 from asymformer_ros.onnx_graph.outputs import give_logits4
 from asymformer_ros.onnx_graph.session import GraphSession
 from asymformer_ros.onnx_graph.simplify import simplify
+from asymformer_ros.system.limits import return_free_memory
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class OnnxRuntimeBackend:
         self.name = name or f"onnxruntime cpu {model.precision}"
         self.agreement = ""
         self._session: LogitsSession | None = session or _fastest_session(model)
+        return_free_memory()
 
     @classmethod
     def open(cls, model: Model, session: LogitsSession | None = None, name: str = "") -> OnnxRuntimeBackend:

@@ -29,6 +29,13 @@ def return_large_blocks() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
+def return_free_memory() -> None:
+    """Have glibc give back what was freed between blocks that are in use, as after a model's file has been read."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def available_memory(root: Path = Path("/")) -> int:
     """Bytes that programs can still have: of the computer, or of this process's control groups where that is less.
 
