@@ -241,7 +241,9 @@ def test_the_node_answers_the_bag_s_messages_with_the_same_labels(
     bag = write_bag(tmp_path / "drive", content())
     assert segment(bag, "-o", tmp_path / "out") == 0
     peer, domain = start_peer()
-    session = Session(peer, start_node(domain, model="demo")).listen("labels").connected()
+    session = (
+        Session(peer, start_node(domain, "-p", "temporal_smoothing:=false", model="demo")).listen("labels").connected()
+    )
     with Reader(bag) as reader:
         sent = [
             (one.topic, deserialize_message(bytes(data), Image))
