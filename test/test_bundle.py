@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError, DependencyError
 from asymformer_ros.models.bundle import ModelBundle
-from asymformer_ros.models.card import INPUT_SIZES, ModelCard
+from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
+from asymformer_ros.models.sizes import INPUT_SIZES
 from asymformer_ros.network import CONFIGS, AsymFormerConfig, load_checkpoint
 
 TINY = AsymFormerConfig(

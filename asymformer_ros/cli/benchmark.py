@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from asymformer_ros.cli.options import add_model
 from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.inference.backend import BACKENDS, DEVICES
+from asymformer_ros.inference.choices import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.speed import Speed

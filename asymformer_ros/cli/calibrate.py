@@ -9,18 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from asymformer_ros.cli.options import add_frames, add_model, describe_written, open_frames, progress_bar
 from asymformer_ros.errors import FrameError
-from asymformer_ros.evaluation.calibration import fit_temperature, reliability_of
-from asymformer_ros.frames.frame import UNLABELLED
-from asymformer_ros.frames.resize import resize_frame, resize_nearest
-from asymformer_ros.inference.backend import DEVICES
-from asymformer_ros.models.opening import open_bundle
+from asymformer_ros.inference.choices import DEVICES
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from asymformer_ros.datasets import LabelledFrame
     from asymformer_ros.inference.torch import TorchBackend
 
@@ -42,10 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError, ConfigurationError, FrameError or BackendError."""
+    from asymformer_ros.evaluation.calibration import fit_temperature, reliability_of
     from asymformer_ros.evaluation.evaluate import require_same_classes
     from asymformer_ros.inference.torch import TorchBackend
     from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.models.model import Model
+    from asymformer_ros.models.opening import open_bundle
 
     bar, data = progress_bar(), open_frames(args)
     bundle = open_bundle(args.model, args.label_set)
@@ -68,6 +66,10 @@ def _sampled(
     backend: TorchBackend, frames: Iterable[LabelledFrame], pixels: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Scores (n, classes) and classes (n,) of `pixels` labelled pixels of each frame, at the network's input size."""
+    import numpy as np
+
+    from asymformer_ros.frames.frame import UNLABELLED
+    from asymformer_ros.frames.resize import resize_frame, resize_nearest
     from asymformer_ros.inference.processing import scores_at
 
     rng, size, parts = np.random.default_rng(0), backend.card.input_size, []

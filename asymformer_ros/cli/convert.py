@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from asymformer_ros.cli.options import describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.models.card import IMAGENET_NORMALIZATION, ModelCard
-from asymformer_ros.models.labels import read_label_set
-from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 
 if TYPE_CHECKING:
     from asymformer_ros.models.bundle import ModelBundle
 
-_NORMALIZATIONS = {"published": PUBLISHED_NORMALIZATION, "imagenet": IMAGENET_NORMALIZATION}
+_NORMALIZATIONS = ("published", "imagenet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--normalization",
-        choices=tuple(_NORMALIZATIONS),
+        choices=_NORMALIZATIONS,
         help="RGB means that the weights were trained with (default: published, or the bundle's)",
     )
     parser.add_argument("--half", action="store_true", help="store the weights in FP16: half the size")
@@ -47,13 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError or ConfigurationError, as `load_checkpoint` and `ModelBundle` do."""
     from asymformer_ros.models.bundle import ModelBundle, holds_bundle
+    from asymformer_ros.models.card import IMAGENET_NORMALIZATION
+    from asymformer_ros.models.labels import read_label_set
+    from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 
     bundle = ModelBundle.load(args.checkpoint) if holds_bundle(args.checkpoint) else _from_checkpoint(args)
     given: dict[str, Any] = {"name": args.name, "input_size": args.input_size}
     if args.label_set:
         given["label_set"] = read_label_set(args.label_set)
     if args.normalization:
-        given["normalization"] = _NORMALIZATIONS[args.normalization]
+        means = {"published": PUBLISHED_NORMALIZATION, "imagenet": IMAGENET_NORMALIZATION}
+        given["normalization"] = means[args.normalization]
     card = replace(bundle.card, **{key: value for key, value in given.items() if value is not None})
     ModelBundle(card, bundle.network).save(args.bundle, half=args.half)
     print(describe_written(args.bundle, ModelBundle.load(args.bundle)))
@@ -62,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _from_checkpoint(args: argparse.Namespace) -> ModelBundle:
     from asymformer_ros.models.bundle import ModelBundle
+    from asymformer_ros.models.card import ModelCard
+    from asymformer_ros.models.labels import read_label_set
+    from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
     from asymformer_ros.network import load_checkpoint
 
     if not args.label_set:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import progress_bar
-from asymformer_ros.datasets import SPLITS, DataSet, open_data_set, open_for_check
-from asymformer_ros.datasets.check import SplitCheck, overlap
-from asymformer_ros.datasets.prepare import BROKEN_FILE, prepare, write_broken
 from asymformer_ros.errors import ConfigurationError, FrameError
+
+if TYPE_CHECKING:
+    from asymformer_ros.datasets import DataSet
 
 _SHOWN = 20
 _log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_check(args: argparse.Namespace) -> int:
     """Raises ConfigurationError where the folder is no data set that is known."""
+    from asymformer_ros.datasets.check import SplitCheck, overlap
+
     bar = progress_bar()
     splits, problems = _splits(args.folder)
     checks = {split: SplitCheck(data) for split, data in splits.items()}
@@ -54,7 +57,9 @@ def run_check(args: argparse.Namespace) -> int:
 
 def _splits(folder: Path) -> tuple[dict[str, DataSet], list[str]]:
     """The splits that are there, and what is wrong with the others."""
-    splits, problems = dict[str, DataSet](), list[str]()
+    from asymformer_ros.datasets import SPLITS, open_for_check
+
+    splits, problems = {}, []
     for split in SPLITS:
         try:
             splits[split] = open_for_check(folder, split)
@@ -67,6 +72,9 @@ def _splits(folder: Path) -> tuple[dict[str, DataSet], list[str]]:
 
 def run_prepare(args: argparse.Namespace) -> int:
     """Raises ConfigurationError, FrameError, DependencyError, or AsymformerError where it cannot be written."""
+    from asymformer_ros.datasets import open_data_set
+    from asymformer_ros.datasets.prepare import BROKEN_FILE, prepare, write_broken
+
     bar = progress_bar()
     splits, problems = _splits(args.folder)
     for problem in problems:

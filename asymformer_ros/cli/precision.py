@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import add_model
-from asymformer_ros.onnx_graph.half import HALF_MAX
 
 if TYPE_CHECKING:
     from asymformer_ros.onnx_graph.report import Layer, PrecisionReport
@@ -77,6 +76,8 @@ def _layers(title: str, layers: list[tuple[str, Layer]]) -> Iterator[str]:
 
 
 def _weights(report: PrecisionReport) -> Iterator[str]:
+    from asymformer_ros.onnx_graph.half import HALF_MAX
+
     for text, share in (
         (f"beyond {HALF_MAX:.0f}", lambda weight: weight.values.overflow),
         ("below 1e-7", lambda weight: weight.tiny),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import describe_written, image_size
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.inference.backend import DEVICES
-from asymformer_ros.models.card import INPUT_SIZES
+from asymformer_ros.inference.choices import DEVICES
+from asymformer_ros.models.sizes import INPUT_SIZES
 from asymformer_ros.optional import require
 from asymformer_ros.system.limits import available_memory
 

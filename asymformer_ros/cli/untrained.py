@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asymformer_ros.cli.options import describe_written, image_size
-from asymformer_ros.models.card import INPUT_SIZES
+from asymformer_ros.models.sizes import INPUT_SIZES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,12 +13,6 @@ from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.models.card import ModelCard
 
-BACKENDS = ("auto", "torch", "onnxruntime", "tensorrt")
-"""What can be asked for."""
-
-DEVICES = ("auto", "cpu", "cuda")
-"""Where PyTorch can be asked to run."""
-
 
 class Prediction(NamedTuple):
     """labels: (..., h, w) uint8 class index. confidence: the same shape, uint8, softmax maximum times 255, or None."""

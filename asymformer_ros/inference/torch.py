@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.frames.depth import Depth, depth_bytes
-from asymformer_ros.inference.backend import DEVICES, Prediction, as_batch, plain_frame
+from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
+from asymformer_ros.inference.choices import DEVICES
 from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
 from asymformer_ros.models.card import ModelCard

@@ -10,15 +10,13 @@ from typing import Any
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
+from asymformer_ros.models.sizes import INPUT_SIZES
 
 IMAGENET_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(0.485, 0.456, 0.406), rgb_std=(0.229, 0.224, 0.225))
 """Of the published multi-scale script: ImageNet's values for RGB."""
 
 _LARGEST = 4096  # pixels: beyond any network of this kind, and a file of anyone may ask for it
 _STRIDE = 32  # of the network's coarsest map
-
-INPUT_SIZES = {"full": (480, 640), "small": (256, 320), "rooms": (288, 384)}
-"""(height, width) that each of `asymformer_ros.network.CONFIGS` is made for."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.errors import CheckpointError, ConfigurationError
-from asymformer_ros.models.card import INPUT_SIZES
 from asymformer_ros.models.catalogue import UNTRAINED, model_files
 from asymformer_ros.models.labels import LabelSet, label_set, read_label_set
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.signature import Signature
+from asymformer_ros.models.sizes import INPUT_SIZES
 
 if TYPE_CHECKING:
     from asymformer_ros.models.bundle import ModelBundle
