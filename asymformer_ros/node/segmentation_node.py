@@ -33,6 +33,7 @@ from asymformer_ros.node.services import Services
 from asymformer_ros.node.serving import Serving, open_segmenter
 from asymformer_ros.node.snapshots import save_next_frames
 from asymformer_ros.node.worker import Worker
+from asymformer_ros.system.limits import return_free_memory
 
 
 class SegmentationNode(LifecycleNode):
@@ -184,6 +185,7 @@ class SegmentationNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        return_free_memory()
 
     def _offer(self, worker: Worker[Pair], slot: int, pair: Pair) -> None:
         if not self.settings.enabled:
