@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import struct
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -330,6 +331,9 @@ class Subscriptions:
     def __init__(self) -> None:
         self.filters: dict[str, Any] = {}
 
+    def destroy_subscription(self, subscription: Any) -> None:
+        """As of a node."""
+
     def subscriber(self, node: Any, message_type: type, topic: str, **options: Any) -> Any:
         self.filters[topic] = made = SimpleFilter()
         policies = SimpleNamespace(reliability=SimpleNamespace(name=""), durability=SimpleNamespace(name=""))
@@ -337,23 +341,40 @@ class Subscriptions:
         return made
 
 
-@settings(deadline=None, max_examples=200)
-@given(arrivals=st.lists(st.tuples(st.sampled_from(["rgb/image", "depth/image"]), Headers), max_size=30))
-def test_no_stamp_makes_a_callback_raise(arrivals: list[tuple[str, Header]]) -> None:
-    topics, log, pairs = Subscriptions(), Log(), []
-    health = Health(log)  # type: ignore[arg-type]
+def inputs_of(health: Health, pairs: list[Pair], depth_timeout: float) -> tuple[Subscriptions, Inputs]:
+    """Inputs that go on with colour alone, and what they subscribe to."""
+    topics = Subscriptions()
     settings_now: Any = SimpleNamespace(
         slop=0.02,
         pair_timeout=1.0,
         synchronizer="nearest_stamp",
         allow_rgb_only=True,
-        depth_timeout=0.0,
+        depth_timeout=depth_timeout,
         image_transport="raw",
         depth_image_transport="raw",
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inputs_module, "Subscriber", topics.subscriber)
-        Inputs(object(), "", settings_now, health, pairs.append)  # type: ignore[arg-type]
+        inputs = Inputs(topics, "", settings_now, health, pairs.append)  # type: ignore[arg-type]
+        inputs.pause()
+        time.sleep(2 * depth_timeout)
+        inputs.resume()
+    return topics, inputs
+
+
+def test_depth_s_silence_counts_from_when_the_camera_was_taken_again() -> None:
+    health, pairs = Health(Log()), []  # type: ignore[arg-type]
+    topics, _ = inputs_of(health, pairs, depth_timeout=0.5)
+    for number in range(10):
+        topics.filters["rgb/image"].signalMessage(Image(header=Header(stamp=Time(sec=number))))
+    assert not pairs
+
+
+@settings(deadline=None, max_examples=200)
+@given(arrivals=st.lists(st.tuples(st.sampled_from(["rgb/image", "depth/image"]), Headers), max_size=30))
+def test_no_stamp_makes_a_callback_raise(arrivals: list[tuple[str, Header]]) -> None:
+    health, pairs = Health(Log()), []  # type: ignore[arg-type]
+    topics, _ = inputs_of(health, pairs, depth_timeout=0.0)
     for topic, header in arrivals:
         topics.filters[topic].signalMessage(Image(header=header))
     negative = sum(header.stamp.sec * 10**9 + header.stamp.nanosec < 0 for _, header in arrivals)

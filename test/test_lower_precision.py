@@ -128,6 +128,21 @@ def test_auto_asks_the_frames_that_come_and_no_frame_is_lost(
     backend.close()
 
 
+def test_a_precision_that_cannot_be_opened_is_refused_and_the_next_is_tried(
+    cache: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise BackendError("this processor computes nothing")
+
+    monkeypatch.setattr(lower_precision, "_obstacle", lambda precision: "")
+    monkeypatch.setattr(lower_precision, "_open", fail)
+    monkeypatch.setattr(lower_precision.CameraFrames, "wait", lambda *_: None)
+    backend = open_serving("demo", ServingOptions(device="cpu", precision="auto", engine_cache=cache))
+    wait(lambda: "int8 is refused" in caplog.text)
+    assert "bf16 is refused: this processor computes nothing; int8 is refused" in caplog.text
+    backend.close()
+
+
 def test_a_known_name_without_a_file_is_told(cache: str) -> None:
     with pytest.raises(BackendError, match="'untrained' is no file"):
         open_serving("untrained", ServingOptions(precision="int8", engine_cache=cache))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from asymformer_ros.system import files
-from asymformer_ros.system.files import write_folder_atomically
+from asymformer_ros.system.files import write_atomically, write_folder_atomically
 
 CONTENTS = {"a.txt": b"one", "deeper/b.txt": b"two"}
 
@@ -40,3 +41,17 @@ def test_a_folder_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monk
     with pytest.raises(OSError, match="No space left"):
         write_folder_atomically(tmp_path / "shot", CONTENTS)
     assert os.listdir(tmp_path) == []
+
+
+def test_who_writes_one_file_at_once_does_not_disturb_another(tmp_path: Path) -> None:
+    """As processes of two containers may, that have one number and one folder."""
+    contents = [bytes([number]) * 100_000 for number in range(4)]
+
+    def write(content: bytes) -> None:
+        for _ in range(25):
+            write_atomically(tmp_path / "file", content, to_disk=False)
+            assert (tmp_path / "file").read_bytes() in contents
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, contents))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -48,9 +47,11 @@ class CpuGraphRequest:
     @property
     def identity(self) -> EngineIdentity:
         """What the graph depends on. Raises OSError where the model cannot be read."""
+        from asymformer_ros.onnx_graph.session import VERSION  # of the library itself: its package has several names
+
         labels = json.dumps(read_label_set(self.label_set).to_json()) if self.label_set else ""
         content = sha256(file_sha256(self.path).encode() + labels.encode()).hexdigest()
-        return EngineIdentity(self.path.stem, content, self.precision, {}, LIBRARY, version(LIBRARY))
+        return EngineIdentity(self.path.stem, content, self.precision, {}, LIBRARY, VERSION)
 
 
 def graph_cache(folder: Path) -> EngineCache:

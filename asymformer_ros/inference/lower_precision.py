@@ -52,7 +52,12 @@ def open_on_cpu(name: str, options: ServingOptions, context: BuildContext) -> In
         frames.wait(context)
         refused = []
         for precision in candidates:
-            candidate = _open(name, options, precision, context)
+            try:
+                candidate = _open(name, options, precision, context)
+            except BackendError as error:
+                context.check()
+                refused.append(f"{precision} is refused: {error}")
+                continue
             problem = frames.problem_of(candidate, context)
             if not problem:
                 return candidate

@@ -65,6 +65,7 @@ class Inputs:
         """Subscribe, where it does not."""
         if self._subscribers:
             return
+        self._synchronizer.reset()  # how long depth was silent counts from now on
         colour, depth = self._transports
         self._subscribers = [
             self._subscribe("rgb/image", colour),

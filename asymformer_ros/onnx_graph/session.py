@@ -16,6 +16,9 @@ with importing("onnxruntime", "the onnxruntime backend"):
 with importing("onnx", "the onnxruntime backend"):
     from onnx import ModelProto
 
+VERSION: str = onnxruntime.__version__
+"""ONNX Runtime's."""
+
 
 class GraphSession:
     """A graph that is ready to run, on the cores that this process may use. Used by one thread at a time."""

@@ -40,7 +40,7 @@ def write_atomically(path: Path, content: bytes | memoryview, *, to_disk: bool =
     to_disk: False leaves that to the system: much faster for many files, but a power cut may leave an empty one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _beside(path)
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -58,13 +58,18 @@ def write_folder_atomically(path: Path, contents: Mapping[str, bytes]) -> Path:
     Where the path is taken, "-2", "-3" ... is added. Returns the folder's path. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _beside(path)
     try:
         for name, content in contents.items():
             write_atomically(beside / name, content)
         return _moved(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """Where to write what will be there, alone: processes of several containers may have one number."""
+    return path.with_name(f".{path.name}.{os.getpid()}{os.urandom(4).hex()}.tmp")
 
 
 def _moved(folder: Path, path: Path) -> Path:
