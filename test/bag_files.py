@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,17 +17,17 @@ STEP = 100_000_000
 RGB, DEPTH, INFO = "/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw", "/camera/color/camera_info"
 
 
-def header(stamp: int) -> object:
+def header(stamp: int, frame_id: str = "camera") -> object:
     """Of a message."""
     time = TYPES.types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
-    return TYPES.types["std_msgs/msg/Header"](stamp=time, frame_id="camera")
+    return TYPES.types["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
 
 
-def image(pixels: np.ndarray, encoding: str, stamp: int) -> object:
+def image(pixels: np.ndarray, encoding: str, stamp: int, frame_id: str = "camera") -> object:
     """An Image."""
     data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
     return TYPES.types["sensor_msgs/msg/Image"](
-        header=header(stamp),
+        header=header(stamp, frame_id),
         height=pixels.shape[0],
         width=pixels.shape[1],
         encoding=encoding,
@@ -71,22 +71,29 @@ def write_bag(
     transport: str = "raw",
     step: int = STEP,
     damaged: Sequence[int] = (),
+    depth_frame: str = "camera",
+    depth_late: Mapping[int, int] | None = None,
+    repeats: int = 1,
 ) -> Path:
     """A bag of frames, each `step` ns; depth is recorded 5 ms behind colour.
 
-    transport: "raw" or "compressed", of both. damaged: frames whose colour message is cut short.
+    transport: "raw" or "compressed", of both. damaged: frames whose colour message is cut short. depth_frame: of raw
+    depth's header. depth_late: by how many ns raw depth of a frame is stamped behind its colour. repeats: how often all
+    comes, with the same stamps.
     """
     ending, kind = ("", "sensor_msgs/msg/Image")
     if transport == "compressed":
         ending, kind = "/compressed", "sensor_msgs/msg/CompressedImage"
+    late = depth_late or {}
     with Writer(path, version=9, storage_plugin=storage) as writer:
         rgb_topic = writer.add_connection(RGB + ending, kind, typestore=TYPES)
         depth_topic = writer.add_connection(DEPTH + ending, kind, typestore=TYPES)
         info_topic = writer.add_connection(INFO, "sensor_msgs/msg/CameraInfo", typestore=TYPES)
-        for number, (rgb, depth) in enumerate(content):
+        for at, (rgb, depth) in enumerate([*content] * repeats):
+            number, recorded = at % len(content), START + at * step
             stamp = START + number * step
             if transport == "raw":
-                messages = image(rgb, "rgb8", stamp), image(depth, "16UC1", stamp)
+                messages = image(rgb, "rgb8", stamp), image(depth, "16UC1", stamp + late.get(number, 0), depth_frame)
             else:
                 messages = (
                     compressed(rgb[..., ::-1], "rgb8; png compressed bgr8", stamp),
@@ -96,7 +103,7 @@ def write_bag(
             if number in damaged:
                 colour = bytes(colour)[:40]
             calibration = info(rgb.shape[1], rgb.shape[0], stamp)
-            writer.write(info_topic, stamp, TYPES.serialize_cdr(calibration, "sensor_msgs/msg/CameraInfo"))
-            writer.write(rgb_topic, stamp + 1_000_000, colour)
-            writer.write(depth_topic, stamp + 6_000_000, distance)
+            writer.write(info_topic, recorded, TYPES.serialize_cdr(calibration, "sensor_msgs/msg/CameraInfo"))
+            writer.write(rgb_topic, recorded + 1_000_000, colour)
+            writer.write(depth_topic, recorded + 6_000_000, distance)
     return path

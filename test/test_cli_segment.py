@@ -146,6 +146,18 @@ def test_other_inputs_give_the_same_labels(
         assert np.mean(one == truth[number]) >= share
 
 
+def test_patterns_over_folders_with_the_same_names_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else colour of the one would be paired with depth of the other."""
+    for at, (rgb, depth) in enumerate(FRAMES[:2]):
+        for kind, pixels in (("rgb", rgb), ("depth", depth)):
+            (tmp_path / f"seq{at}" / kind).mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / f"seq{at}" / kind / "0000.png"), pixels)
+    assert segment("--rgb", tmp_path / "*/rgb/*.png", "--depth", tmp_path / "*/depth/*.png", "-o", tmp_path / "o") == 1
+    assert "two images are called '0000'" in capsys.readouterr().err
+
+
 def test_every_from_and_to_choose_frames(recording: Path, tmp_path: Path) -> None:
     assert segment(recording, "-o", tmp_path / "out", "--every", 2, "--from", 1, "--to", 5) == 0
     assert [line["name"] for line in lines(tmp_path / "out")] == ["frame-000001", "frame-000003"]

@@ -22,6 +22,7 @@ from test_cli_segment import labels, lines, segment
 
 import asymformer_ros
 from asymformer_ros.datasets.label_image import read_label_image
+from asymformer_ros.datasets.unlabelled import SourceSpec, open_source
 from asymformer_ros.datasets.unlabelled.topics import COMPRESSED, IMAGE, find_topics
 from asymformer_ros.datasets.unlabelled.topics import INFO as INFO_TYPE
 from asymformer_ros.errors import ConfigurationError
@@ -78,6 +79,49 @@ def test_a_damaged_message_is_named_and_the_rest_goes_on(tmp_path: Path, truth: 
     (broken,) = [line for line in lines(tmp_path / "out") if "error" in line]
     assert broken["name"] == f"{RGB} at {START + 2 * STEP + 1_000_000}"
     assert segment(bag, "-o", tmp_path / "strict", "--strict") == 1
+
+
+def test_colour_that_no_depth_fits_is_named_in_its_place(tmp_path: Path, truth: list[np.ndarray]) -> None:
+    bag = write_bag(tmp_path / "drive", FRAMES, depth_late={0: 30_000_000, 3: 30_000_000, 5: 30_000_000})
+    assert segment(bag, "-o", tmp_path / "out") == 3
+    np.testing.assert_array_equal(labels(tmp_path / "out"), [truth[1], truth[2], truth[4]])
+    assert [line["name"] for line in lines(tmp_path / "out")] == [str(START + number * STEP) for number in range(6)]
+    said = {number: line["error"] for number, line in enumerate(lines(tmp_path / "out")) if "error" in line}
+    assert said == dict.fromkeys((0, 3, 5), "no depth within 20 ms of its stamp")
+
+
+def test_a_bag_where_no_depth_fits_is_not_done(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "drive", FRAMES, depth_late=dict.fromkeys(range(6), 30_000_000))
+    assert segment(bag, "-o", tmp_path / "out") == 3
+    assert len([line for line in lines(tmp_path / "out") if "error" in line]) == 6
+
+
+def test_stamps_that_repeat_are_named_and_replace_nothing(tmp_path: Path, truth: list[np.ndarray]) -> None:
+    frames = [*FRAMES, FRAMES[0]]  # 0.6 s back is a jump in time
+    bag = write_bag(tmp_path / "drive", frames, repeats=2)
+    assert segment(bag, "-o", tmp_path / "out") == 3
+    np.testing.assert_array_equal(labels(tmp_path / "out"), [*truth, truth[0]])
+    broken = [line for line in lines(tmp_path / "out") if "error" in line]
+    assert len(broken) == 7
+    assert broken[0]["name"] == f"{START} again, frame 7 of its chunk"
+
+
+def test_the_last_nanoseconds_of_a_bag_belong_to_its_last_chunk(bag: Path) -> None:
+    """As a float its end would be rounded to multiples of 256 ns."""
+    source = open_source(SourceSpec(str(bag)))
+    (chunk,) = source.chunks
+    assert chunk == (START, START + 5 * STEP + 6_000_001)
+
+
+@pytest.mark.parametrize("depth_frame", ["camera", "depth_optical"])
+def test_depth_in_another_frame_is_told_once(
+    depth_frame: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = write_bag(tmp_path / "drive", FRAMES, depth_frame=depth_frame)
+    assert segment(bag, "-o", tmp_path / "out", "--chunk", 0.2) == 0
+    told = [one.getMessage() for one in caplog.records if "registered to colour" in one.getMessage()]
+    assert len(told) == (depth_frame != "camera")
+    assert all("'depth_optical'" in one for one in told)
 
 
 def test_a_bag_that_ends_in_the_middle_is_one_sentence(
@@ -169,6 +213,7 @@ KINECT = {
     "/depth_to_rgb/image_raw/compressedDepth": COMPRESSED,
     "/segmentation/overlay": IMAGE,
 }
+IRIS = {"/iris/color/image": IMAGE, "/iris/depth/image": IMAGE, "/ir/image_raw": IMAGE, "/ir2_depth": IMAGE}
 PLAIN = {"/cam/image": IMAGE, "/cam/image/compressed": COMPRESSED, "/cam/depth": IMAGE, "/cam/camera_info": INFO_TYPE}
 
 
@@ -184,6 +229,7 @@ PLAIN = {"/cam/image": IMAGE, "/cam/image/compressed": COMPRESSED, "/cam/depth":
             ),
         ),
         (KINECT, ("/rgb/image_raw/compressed", "/depth_to_rgb/image_raw/compressedDepth", "/rgb/camera_info")),
+        (IRIS, ("/iris/color/image", "/iris/depth/image", "")),
         (PLAIN, ("/cam/image", "/cam/depth", "/cam/camera_info")),
     ],
 )

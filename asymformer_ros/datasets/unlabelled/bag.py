@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from asymformer_ros.datasets.unlabelled.source import Broken, Item, SourceSpec, fingerprint
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _BESIDE = 1_500_000_000  # ns that are read before and behind a chunk: its frames' partners
 _SECOND = 1_000_000_000
 _FILES = (".mcap", ".db3")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class BagSource:
     """The pairs of a bag. A chunk is a span of the recorder's time; it yields the pairs whose colour is within.
 
     Partners are looked for 1.5 s before and behind a chunk, so a frame is the same whichever chunks were read before.
+    Colour that comes into no pair is Broken.
     Raises FrameError where the bag cannot be read, ConfigurationError where its topics are not clear.
     """
 
@@ -51,15 +55,18 @@ class BagSource:
         connections = self._reader.connections
         self.topics: Topics = find_topics({one.topic: one.msgtype for one in connections}, spec.topics)
         first = self._reader.start_time + round(spec.first * _SECOND)
-        last = min(float(self._reader.end_time), self._reader.start_time + spec.last * _SECOND)
+        last = self._reader.end_time  # as a float it would be off by up to 128 ns
+        if not isinf(spec.last):
+            last = min(last, self._reader.start_time + round(spec.last * _SECOND))
         step = round(spec.chunk * _SECOND)
-        self.chunks = [(start, min(start + step, int(last))) for start in range(first, int(last), step)]
+        self.chunks = [(start, min(start + step, last)) for start in range(first, last, step)]
         if not self.chunks:
             length = (self._reader.end_time - self._reader.start_time) / _SECOND
             raise ConfigurationError(f"'{path}' is {length:.1f} s long: nothing from {spec.first:g} s on")
         count = sum(one.msgcount for one in connections if one.topic == self.topics.rgb)
         whole = max(1, self._reader.end_time - self._reader.start_time)
-        self.about = max(1, round(count * (int(last) - first) / whole / spec.every))
+        self.about = max(1, round(count * (last - first) / whole / spec.every))
+        self._has_compared = False
         self.facts = {"kind": "bag", "rgb": self.topics.rgb, "depth": self.topics.depth, "info": self.topics.info}
 
     @cached_property
@@ -78,6 +85,7 @@ class BagSource:
             clock=lambda: clock[0] / _SECOND,
         )
         number, info = 0, self._first_info
+        alone: list[tuple[int, int]] = []  # stamp and recording of this chunk's colour that has come into no pair yet
         for topic, message in self._messages(chunk):
             if isinstance(message, Broken):
                 yield message
@@ -88,24 +96,44 @@ class BagSource:
             elif stamp_ns(message.header) < 0:
                 yield Broken(f"{topic} at {message.recorded}", "its stamp is below zero")
             else:
+                if topic == self.topics.rgb and chunk[0] <= message.recorded < chunk[1]:
+                    alone.append((stamp_ns(message.header), message.recorded))
                 pairing.add(message, int(topic == self.topics.depth))
-            for item in self._within(chunk, waiting, info):
+            for item in self._within(waiting, alone, info):
                 if number % self._spec.every == 0:
                     yield item
-                number += 1
+                number += isinstance(item, Item)
         pairing.finish()
-        for item in self._within(chunk, waiting, info):
+        for item in self._within(waiting, alone, info):
             if number % self._spec.every == 0:
                 yield item
-            number += 1
+            number += isinstance(item, Item)
+        if number % self._spec.every == 0:
+            yield from map(_without_depth, alone)
 
-    def _within(self, chunk: tuple[int, int], waiting: list[Any], info: Any) -> Iterator[Item]:
+    def _within(self, waiting: list[Any], alone: list[tuple[int, int]], info: Any) -> Iterator[Item | Broken]:
+        """The chunk's pairs of those that wait, each behind the colour that it leaves without a partner."""
         while waiting:
             rgb, depth = waiting.pop(0)
-            if chunk[0] <= rgb.recorded < chunk[1]:
-                stamp = stamp_ns(rgb.header)
+            self._compare(rgb, depth)
+            stamp = stamp_ns(rgb.header)
+            is_within = (stamp, rgb.recorded) in alone
+            yield from (_without_depth(one) for one in alone if one[0] < stamp)
+            alone[:] = [one for one in alone if one[0] >= stamp and one != (stamp, rgb.recorded)]
+            if is_within:
                 facts = {"stamp": stamp, "recorded": rgb.recorded, "depth_stamp": stamp_ns(depth.header)}
                 yield Item(str(stamp), partial(_frame, rgb, depth), facts, partial(_intrinsics, info))
+
+    def _compare(self, rgb: Stamped, depth: Stamped) -> None:
+        """Warn, once, where colour and depth are not in one camera's frame."""
+        frames = rgb.header.frame_id, depth.header.frame_id
+        if not self._has_compared and frames[0] != frames[1]:
+            _log.warning(
+                "'%s': colour '%s' is in the frame '%s' and depth '%s' in '%s': labels are only good where depth is "
+                "registered to colour; name another topic with --depth-topic",
+                *(self._path, self.topics.rgb, frames[0], self.topics.depth, frames[1]),
+            )
+        self._has_compared = True
 
     def _messages(self, chunk: tuple[int, int]) -> Iterator[tuple[str, Any]]:
         """Topic and Stamped, or Broken, of all messages in and around a chunk, in the order of recording."""
@@ -164,6 +192,10 @@ def open_bag(path: AnyPath) -> AnyReader:
     except Exception as error:  # a damaged file makes the reader raise what it likes
         raise FrameError(f"'{path}' is no bag that can be read: {_said(error)}") from error
     return reader
+
+
+def _without_depth(rgb: tuple[int, int]) -> Broken:
+    return Broken(str(rgb[0]), f"no depth within {SLOP * 1000:g} ms of its stamp")
 
 
 def _frame(rgb: Stamped, depth: Stamped) -> RgbdFrame:

@@ -45,6 +45,8 @@ def image_source(spec: SourceSpec) -> ImageSource:
     Raises ConfigurationError where they do not make pairs.
     """
     colours, depths = images(spec.path, _COLOURS), images(spec.depth, _DEPTHS)
+    _require_names(colours)
+    _require_names(depths)
     by_name = {path.stem: path for path in depths}
     shared = [(path.stem, path, by_name[path.stem]) for path in colours if path.stem in by_name]
     if len(shared) == len(colours):
@@ -56,6 +58,16 @@ def image_source(spec: SourceSpec) -> ImageSource:
             f"'{lacking.name}' has none of its name; give each pair one name, or as many of the one as of the other"
         )
     return ImageSource(spec, [(rgb.stem, rgb, depth) for rgb, depth in zip(colours, depths, strict=True)])
+
+
+def _require_names(paths: Sequence[Path]) -> None:
+    """Raises ConfigurationError where two are called alike, as in folders of several sequences."""
+    known: dict[str, Path] = {}
+    for path in paths:
+        if (first := known.setdefault(path.stem, path)) is not path:
+            raise ConfigurationError(
+                f"two images are called '{path.stem}', '{first}' and '{path}': segment each folder by itself"
+            )
 
 
 def images(place: str, suffixes: Sequence[str]) -> list[Path]:

@@ -13,7 +13,9 @@ _OPTIONS = ("--rgb-topic", "--depth-topic", "--info-topic")
 _TRANSPORTS = ("compressed", "compressedDepth")
 _DEPTH = re.compile(r"depth", re.IGNORECASE)
 _COLOUR = re.compile(r"colou?r|rgb", re.IGNORECASE)
-_NEITHER = re.compile(r"segmentation/|/truth/|confidence|infra|/ir|mask|theora|ffmpeg|legend", re.IGNORECASE)
+_NEITHER = re.compile(
+    r"segmentation/|/truth/|confidence|infra|/ir\d*(?:[/_]|$)|mask|theora|ffmpeg|legend", re.IGNORECASE
+)
 _REGISTERED = re.compile(r"aligned|registered|to_colou?r|to_rgb", re.IGNORECASE)
 
 

@@ -193,7 +193,7 @@ def _read_frames(sources: Sources, manifest: Mapping[str, Any], names: set[str])
         source = open_source(spec)
         for chunk in source.chunks:
             for item in source.items(chunk):
-                if isinstance(item, Item) and item.name in names:
+                if isinstance(item, Item) and item.name in names - found.keys():
                     found[item.name] = item.read()
             if len(found) == len(names):
                 break

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 
 from asymformer_ros.datasets.unlabelled import Source, SourceSpec, open_source
@@ -116,7 +116,9 @@ class _Chunk:
         with ThreadPoolExecutor(_WRITERS) as pool:
             try:
                 for item in self._items(source):
-                    order.setdefault(item.name, len(order))
+                    if item.name in order:
+                        item = _again(item, len(order))
+                    order[item.name] = len(order)
                     if item.name in self._names:
                         continue
                     self._names.add(item.name)
@@ -169,6 +171,14 @@ class _Chunk:
         self._part.lines += [future.result() for future in self._under_way if future.exception() is None]
         with suppress(AsymformerError):  # what interrupted is told
             self._part.write(self._store, self._index)
+
+
+def _again(item: Item | Broken, number: int) -> Broken:
+    """What has the name of an earlier frame of its chunk, as where stamps repeat: it would take that one's files."""
+    name = f"{item.name} again, frame {number} of its chunk"
+    if isinstance(item, Broken):
+        return replace(item, name=name)
+    return Broken(name, f"a frame before it is called '{item.name}', too")
 
 
 @lru_cache(maxsize=2)
