@@ -19,8 +19,8 @@ from rgbd_frames import frames
 
 import asymformer_ros
 from asymformer_ros.cli.main import main
-from asymformer_ros.datasets.label_image import read_label_image
 from asymformer_ros.evaluation.recordings.files import FrameFiles
+from asymformer_ros.frames.images import read_labels
 
 FRAMES = frames(6)
 
@@ -51,7 +51,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 
 def labels(out: Path) -> list[np.ndarray]:
-    return [read_label_image(out / line["labels"]) for line in lines(out) if "error" not in line]
+    return [read_labels(out / line["labels"]) for line in lines(out) if "error" not in line]
 
 
 def test_a_recording_gets_labels_overlays_and_a_line_for_each_frame(

@@ -15,7 +15,7 @@ from small_data_set import NYUV2, SIZE, images_of, write_small_set
 from asymformer_ros.datasets import open_data_set
 from asymformer_ros.datasets.png import PngWriter
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
-from asymformer_ros.frames.images import write_png
+from asymformer_ros.frames.images import read_labels, write_png
 from asymformer_ros.frames.intrinsics import Intrinsics
 from asymformer_ros.frames.recording import RawRgbd
 from asymformer_ros.models.labels import LabelSet, label_set
@@ -93,13 +93,14 @@ def test_what_is_no_frame_of_the_data_set_is_refused(
     assert not (tmp_path / "images").exists()
 
 
-def _palette_png(labels: np.ndarray, palette: np.ndarray) -> bytes:
+def _palette_png(labels: np.ndarray, palette: np.ndarray, bits: int = 8) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width = labels.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in labels)
-    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    packed = np.packbits(np.unpackbits(labels[..., None], axis=2)[..., 8 - bits :].reshape(height, -1), axis=1)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    head = struct.pack(">IIBBBBB", width, height, bits, 3, 0, 0, 0)
     body = chunk(b"IHDR", head) + chunk(b"PLTE", palette.tobytes()) + chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
@@ -111,6 +112,19 @@ def test_of_label_images_with_a_palette_the_indices_count(tmp_path: Path) -> Non
     stored = rng.integers(0, 41, SIZE, dtype=np.uint8)
     (folder / "labels/0001.png").write_bytes(_palette_png(stored, palette))
     np.testing.assert_array_equal(open_data_set(folder, "test")[0].labels, stored - np.uint8(1))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_indices_are_told_apart_where_the_palette_has_one_colour_for_them(bits: int, tmp_path: Path) -> None:
+    stored = np.random.default_rng(bits).integers(0, 1 << bits, (5, 13), dtype=np.uint8)
+    content = _palette_png(stored, np.full((1 << bits, 3), 184, np.uint8), bits)
+    (tmp_path / "labels.png").write_bytes(content)
+    labels = read_labels(tmp_path / "labels.png")
+    np.testing.assert_array_equal(labels, stored)
+    assert labels.dtype == np.uint8
+    (tmp_path / "labels.png").write_bytes(content[:-20])
+    with pytest.raises(FrameError, match="not a readable image"):
+        read_labels(tmp_path / "labels.png")
 
 
 def test_label_images_in_colour_are_refused(tmp_path: Path) -> None:

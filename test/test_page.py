@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 import subprocess
 import time
+import tracemalloc
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,9 +23,12 @@ pytest.importorskip("matplotlib", reason="the page has a plot")
 pytest.importorskip("jinja2", reason="the page is made from a template")
 
 from asymformer_ros.cli.main import main
+from asymformer_ros.datasets.unlabelled import SourceSpec, open_source
 from asymformer_ros.evaluation.page.html import Page
+from asymformer_ros.evaluation.page.results import Sources, results_page
 from asymformer_ros.evaluation.page.shown import ShownFrame, packed, shown, spread, worst_and_spread
 from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.images import encode_indexed_png
 from asymformer_ros.frames.recording import RgbdRecording
 from asymformer_ros.models.labels import label_set
 
@@ -290,17 +295,40 @@ def test_truth_of_other_frames_is_refused(world: Path, tmp_path: Path, capsys: p
     assert "no frame of these results" in capsys.readouterr().err
 
 
-def test_labels_with_a_palette_are_read_as_classes(world: Path, tmp_path: Path) -> None:
-    from asymformer_ros.frames.images import encode_indexed_png
-
-    out, classes = tmp_path / "out", label_set("nyuv2_40")
+def test_labels_with_a_palette_are_read_as_classes_whatever_their_colours(world: Path, tmp_path: Path) -> None:
+    """As those of a model with classes of its own, two of which look the same."""
+    out = tmp_path / "out"
     shutil.copytree(world / "out", out)
     labels = np.full((60, 80), 255, np.uint8)
-    labels[:30] = 1
-    (out / "labels/0.png").write_bytes(encode_indexed_png(labels, classes.colors))
+    labels[:30], labels[30:45] = 1, 2
+    (out / "labels/0.png").write_bytes(encode_indexed_png(labels, [(0, 255, 0), (184, 184, 184), (184, 184, 184)]))
     assert main(["view", str(out), "--frames", "2", "-o", str(tmp_path / "page.html")]) == 0
     frame = data_of((tmp_path / "page.html").read_text())["frames"][0]
-    assert frame["shares"] == {"1": 0.5}
+    assert frame["shares"] == {"1": 0.5, "2": 0.25}
+    png = np.frombuffer(base64.b64decode(frame["labels"].partition(",")[2]), np.uint8)
+    np.testing.assert_array_equal(cv2.imdecode(png, cv2.IMREAD_UNCHANGED), labels)
+
+
+def test_whole_frames_are_not_kept(tmp_path: Path) -> None:
+    frames, size = 24, (480, 640)
+    for name in ("rgb", "depth", "out/labels"):
+        (tmp_path / name).mkdir(parents=True)
+    for number in range(frames):
+        cv2.imwrite(f"{tmp_path}/rgb/{number:02d}.png", np.zeros((*size, 3), np.uint8))
+        cv2.imwrite(f"{tmp_path}/depth/{number:02d}.png", np.zeros(size, np.uint16))
+        cv2.imwrite(f"{tmp_path}/out/labels/{number:02d}.png", np.zeros(size, np.uint8))
+    source = open_source(SourceSpec(f"{tmp_path}/rgb", f"{tmp_path}/depth"))
+    names = [item.name for chunk in source.chunks for item in source.items(chunk)]
+    lines = [{"name": name, "labels": f"labels/{at:02d}.png", "classes": []} for at, name in enumerate(names)]
+    (tmp_path / "out/summary.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    manifest = {"source": {"path": f"{tmp_path}/rgb", "depth": f"{tmp_path}/depth"}}
+    (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
+    tracemalloc.start()
+    page = results_page(tmp_path / "out", Sources(), frames)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(frame.camera is not None for frame in page.frames) == frames
+    assert peak < frames * size[0] * size[1] * (3 + 4) // 2  # bytes of colour and depth
 
 
 def bag_of(recording: Path, folder: Path) -> str:

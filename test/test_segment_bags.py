@@ -21,12 +21,12 @@ from rosbags.rosbag2 import StoragePlugin
 from test_cli_segment import labels, lines, segment
 
 import asymformer_ros
-from asymformer_ros.datasets.label_image import read_label_image
 from asymformer_ros.datasets.unlabelled import SourceSpec, open_source
 from asymformer_ros.datasets.unlabelled.topics import COMPRESSED, IMAGE, find_topics
 from asymformer_ros.datasets.unlabelled.topics import INFO as INFO_TYPE
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.recordings import definitions
+from asymformer_ros.frames.images import read_labels
 from asymformer_ros.frames.messages import frame_from_messages
 from asymformer_ros.frames.recording import RgbdRecording
 
@@ -309,4 +309,4 @@ def test_the_node_answers_the_bag_s_messages_with_the_same_labels(
         wait_until(answered, f"labels of {line['name']}; the node said:\n{session.node.output}")
         answer = next(one for one in session.received["labels"] if stamps([one])[0] == line["stamp"])
         shown = np.frombuffer(answer.data, np.uint8).reshape(answer.height, answer.width)
-        np.testing.assert_array_equal(shown, read_label_image(tmp_path / "out" / line["labels"]))
+        np.testing.assert_array_equal(shown, read_labels(tmp_path / "out" / line["labels"]))

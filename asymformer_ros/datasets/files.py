@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asymformer_ros.datasets.label_image import read_label_image
 from asymformer_ros.datasets.labelled import SPLITS, LabelledFrame, labels_from, labels_from_one
 from asymformer_ros.errors import FrameError
 from asymformer_ros.frames.depth import depth_in_metres, metres_from_float
 from asymformer_ros.frames.frame import RgbdFrame
-from asymformer_ros.frames.images import read_depth, read_rgb
+from asymformer_ros.frames.images import read_depth, read_labels, read_rgb
 from asymformer_ros.models.labels import LabelSet, read_label_set
 
 LABEL_SET_FILE = "label_set.json"
@@ -115,7 +114,7 @@ class FileDataSet:
         """See DataSet."""
         rgb, _, labels = self._files[index]
         frame = self.frame(index)
-        stored = _read_array(labels) if labels.suffix == ".npy" else read_label_image(labels)
+        stored = _read_array(labels) if labels.suffix == ".npy" else read_labels(labels)
         try:
             return LabelledFrame(frame, self._classes_of(stored))
         except FrameError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 _PNG_SIZE, _PNG_SIZE_AT = struct.Struct(">II"), 16
 _PNG_CHUNK = struct.Struct(">I4s")  # length and kind; then the data and four bytes of check sum
+_GREY, _INDEXED = b"\0", b"\3"  # colour types of a PNG
 _JPEG_SIZE, _JPEG_SCAN = struct.Struct(">HH"), 0xDA
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -32,21 +34,24 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
     It comes as it is stored: turned as its EXIF orientation says it would no longer lie on its depth.
     """
-    image = _read(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = _read(path, partial(decode_image, flags=cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION))
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def read_depth(path: Path) -> NDArray[np.uint16]:
     """A depth image as (H, W) uint16. Raises FrameError where it cannot be read, or is not 16 bit and grey."""
-    image = _read(path, cv2.IMREAD_UNCHANGED)
+    image = _read(path, partial(decode_image, flags=cv2.IMREAD_UNCHANGED))
     if image.dtype != np.uint16 or image.ndim != 2:
         raise FrameError(f"'{path}' is a {image.dtype} image of shape {image.shape}: expected 16 bit, grey, for depth")
     return image
 
 
 def read_labels(path: Path) -> NDArray[np.uint8 | np.uint16]:
-    """A label image as (H, W), 8 or 16 bit as it is. Raises FrameError where it cannot be read, or is not grey."""
-    image = _read(path, cv2.IMREAD_UNCHANGED)
+    """A label image as (H, W), 8 or 16 bit as it is; of an indexed PNG, as annotation tools write it, the indices.
+
+    Raises FrameError where it cannot be read, or is neither grey nor indexed.
+    """
+    image = _read(path, decode_labels)
     if image.ndim != 2:
         raise FrameError(f"'{path}' is an image of shape {image.shape}: expected grey, the class of each pixel")
     return image
@@ -70,10 +75,8 @@ def encode_indexed_png(labels: NDArray[np.uint8], colors: Sequence[tuple[int, in
     rows = np.zeros((height, width + 1), np.uint8)  # each row begins with its filter, none
     rows[:, 1:] = labels
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
-    return PNG_MAGIC + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    pixels = zlib.compress(rows.tobytes())
+    return _png([(b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", pixels), (b"IEND", b"")])
 
 
 def write_png(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
@@ -100,6 +103,18 @@ def decode_image(data: NDArray[np.uint8], flags: int, max_pixels: int = MAX_PIXE
         return None
 
 
+def decode_labels(data: NDArray[np.uint8]) -> NDArray[Any] | None:
+    """As `decode_image`, unchanged; but of an indexed PNG (H, W) uint8, its indices, whatever their colours."""
+    chunks = [chunk for chunk in png_chunks(data.tobytes()) if chunk[0] in (b"IHDR", b"IDAT", b"IEND")]
+    header = bytes(chunks[0][1]) if chunks else b""
+    if header[9:10] != _INDEXED or header[8] > 8:
+        return decode_image(data, cv2.IMREAD_UNCHANGED)
+    # OpenCV gives colours only. The same file, called grey, has the indices as shades, which it spreads to 255.
+    grey = _png([(b"IHDR", header[:9] + _GREY + header[10:]), *chunks[1:]])
+    shades = decode_image(np.frombuffer(grey, np.uint8), cv2.IMREAD_UNCHANGED)
+    return None if shades is None else shades // np.uint8(255 // ((1 << header[8]) - 1))
+
+
 def png_chunks(raw: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Kind and data of each chunk of a PNG file that is whole: IHDR, whose bytes 8 and 9 are bit depth and colour type,
     first. Nothing of another file."""
@@ -118,6 +133,13 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise FrameError(
             f"an image of {width}x{height} pixels: at most {max_pixels} are taken (the node's parameter max_pixels)"
         )
+
+
+def _png(chunks: Iterable[tuple[bytes, bytes | memoryview]]) -> bytes:
+    return PNG_MAGIC + b"".join(
+        _PNG_CHUNK.pack(len(data), kind) + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+        for kind, data in chunks
+    )
 
 
 def _claims(raw: bytes) -> tuple[int, int, bool]:
@@ -146,12 +168,12 @@ def _jpeg_claims(raw: bytes) -> tuple[int, int, bool]:
     return width, height, False
 
 
-def _read(path: Path, flags: int) -> NDArray[Any]:
+def _read(path: Path, decode: Callable[[NDArray[np.uint8]], NDArray[Any] | None]) -> NDArray[Any]:
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise FrameError(f"'{path}' cannot be read: {error.strerror}") from error
-    image = decode_image(data, flags)
+    image = decode(data)
     if image is None:
         raise FrameError(f"'{path}' is not a readable image: it is damaged, or neither PNG nor JPEG")
     return image

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from asymformer_ros.datasets import open_data_set
 from asymformer_ros.datasets.labelled import DataSet
 from asymformer_ros.datasets.unlabelled import SourceSpec, open_source
@@ -17,9 +15,9 @@ from asymformer_ros.datasets.unlabelled.source import Item
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
 from asymformer_ros.evaluation.page.html import Page
-from asymformer_ros.evaluation.page.shown import ShownFrame, shown, spread, worst_and_spread
-from asymformer_ros.frames.frame import UNLABELLED, RgbdFrame
-from asymformer_ros.frames.images import read_rgb
+from asymformer_ros.evaluation.page.shown import ShownFrame, shown, small_frame, spread, worst_and_spread
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.images import read_labels, read_rgb
 from asymformer_ros.models.labels import LABEL_SET_NAMES, LabelSet, label_set, read_label_set
 from asymformer_ros.system.files import parse_json
 
@@ -61,7 +59,7 @@ def results_page(folder: Path, sources: Sources, most: int, tell: Callable[[], o
     for at in chosen:
         name = str(lines[at]["name"])
         frame = frames.pop(name, None) or (truth.frame(name) if truth else None)
-        labels = _labels(folder, lines[at], classes)
+        labels = _labels(folder, lines[at])
         overlay = None if frame is not None else _overlay(folder, lines[at])
         true = truth.labels(name) if truth else None
         found.append(shown(name, labels, frame, true, overlay, scores[at] or (None, None)))
@@ -145,35 +143,19 @@ def _scored(folder: Path, lines: Sequence[Line], truth: _Truth, classes: LabelSe
     for line in lines:
         true, one = truth.labels(str(line["name"])), ConfusionMatrix(len(classes))
         if true is not None:
-            one.add(true, _labels(folder, line, classes))
+            one.add(true, _labels(folder, line))
             whole.counts += one.counts
         known = one.scores() if one.counts.any() else None
         scores.append(None if known is None else (known.pixel_accuracy, known.mean_iou_present))
     return whole.counts, scores
 
 
-def _labels(folder: Path, line: Line, classes: LabelSet) -> Any:
-    """(H, W) uint8. Of a PNG with a palette, which is read as colours, they are those of the classes."""
+def _labels(folder: Path, line: Line) -> Any:
+    """(H, W) uint8."""
     path = folder / str(line.get("labels", f"labels/{line['name']}.png"))
     if not path.is_file():
         raise FrameError(f"'{path}' does not exist, though {SUMMARY} names it: segment again into an empty folder")
-    colors = read_rgb(path).astype(np.int32)
-    if (colors == colors[..., :1]).all() and not _is_indexed(path):
-        return colors[..., 0].astype(np.uint8)
-    table = np.full(1 << 24, UNLABELLED, np.uint8)
-    for label, color in reversed(list(enumerate(classes.colors))):
-        table[_code(np.array(color))] = label
-    return table[_code(colors)]
-
-
-def _is_indexed(path: Path) -> bool:
-    """By the header: the colour type of a PNG."""
-    with path.open("rb") as content:
-        return content.read(26)[25:] == b"\x03"
-
-
-def _code(colors: Any) -> Any:
-    return colors @ (1 << 16, 1 << 8, 1)
+    return read_labels(path)
 
 
 def _overlay(folder: Path, line: Line) -> Any:
@@ -182,7 +164,7 @@ def _overlay(folder: Path, line: Line) -> Any:
 
 
 def _read_frames(sources: Sources, manifest: Mapping[str, Any], names: set[str]) -> dict[str, RgbdFrame]:
-    """Camera and depth of these frames, by name, as far as they can still be had."""
+    """Camera and depth of these frames, by name, small, as far as they can still be had."""
     spec = _spec(sources, manifest)
     if spec is None:
         if sources.data is None:
@@ -194,7 +176,7 @@ def _read_frames(sources: Sources, manifest: Mapping[str, Any], names: set[str])
         for chunk in source.chunks:
             for item in source.items(chunk):
                 if isinstance(item, Item) and item.name in names - found.keys():
-                    found[item.name] = item.read()
+                    found[item.name] = small_frame(item.read())
             if len(found) == len(names):
                 break
     except AsymformerError as error:

@@ -73,6 +73,11 @@ def shown(
     )
 
 
+def small_frame(frame: RgbdFrame) -> RgbdFrame:
+    """What `shown` needs of a frame: many can be kept."""
+    return RgbdFrame(_small(frame.rgb), _small(frame.depth, nearest=True))
+
+
 def packed(frames: Sequence[ShownFrame]) -> list[dict[str, Any]]:
     """JSON-ready, images as data URLs, as large as fits into a page."""
     some = [frames[at] for at in spread(len(frames), _TRIED)]

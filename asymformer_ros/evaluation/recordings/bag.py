@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from asymformer_ros.datasets.unlabelled.bag import BagSource, open_bag
@@ -19,6 +18,7 @@ from asymformer_ros.evaluation.recordings.definitions import CLASS_SUMMARY, LABE
 from asymformer_ros.evaluation.recordings.job import Job
 from asymformer_ros.evaluation.recordings.results import Line
 from asymformer_ros.evaluation.recordings.store import Store, StoreError
+from asymformer_ros.frames.images import decode_labels
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.optional import importing
 
@@ -135,9 +135,7 @@ class _Copy:
 
     def _of_frame(self, line: Line, header: Any) -> Iterator[tuple[str, object]]:
         image, overlay = (self._types.types[_TOPICS[name]] for name in ("labels", "overlay/compressed"))
-        labels: Any = cv2.imdecode(self._content(str(line["labels"])), cv2.IMREAD_UNCHANGED)
-        if self._job.files.palette:
-            labels = _indices(labels, self._classes)
+        labels: Any = decode_labels(self._content(str(line["labels"])))
         yield (
             "labels",
             image(
@@ -184,14 +182,6 @@ class _Copy:
         if content is None:
             raise StoreError(f"'{name}' is gone from '{self._store.place}'")
         return np.frombuffer(content, np.uint8)
-
-
-def _indices(bgr: Any, classes: LabelSet) -> Any:
-    """The classes of pixels that OpenCV has given their palette's colours."""
-    packed = (bgr[..., 2].astype(np.int64) << 16) | (bgr[..., 1].astype(np.int64) << 8) | bgr[..., 0]
-    table = {(red << 16) | (green << 8) | blue: at for at, (red, green, blue) in enumerate(classes.colors)}
-    values, places = np.unique(packed, return_inverse=True)
-    return np.array([table.get(int(one), 255) for one in values], np.uint8)[places].reshape(packed.shape)
 
 
 def _qos(*, is_latched: bool) -> Any:
