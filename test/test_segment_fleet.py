@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,10 @@ pytest.importorskip("distributed", reason="needs Dask")
 from bag_files import START, STEP, write_bag
 from rgbd_frames import frames
 from test_cli_segment import lines, segment
+
+from asymformer_ros.datasets.unlabelled import SourceSpec, open_source
+from asymformer_ros.errors import ConfigurationError
+from asymformer_ros.evaluation.recordings.job import known_source
 
 FRAMES = frames(24)
 CHUNK = 0.4  # seconds: four frames
@@ -192,6 +197,40 @@ def test_a_frame_that_kills_every_worker_costs_its_chunk_alone(
     assert 9 not in done
 
 
+def test_a_worker_that_is_set_up_badly_ends_the_run_and_gives_nothing_up(
+    bag: Path, single: dict[str, bytes], tmp_path: Path
+) -> None:
+    """It lacks ONNX Runtime; the recording is as whole as before for the next run."""
+    (tmp_path / "lacks.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n")
+    cluster, out = Cluster(tmp_path), tmp_path / "out"
+    options = (bag, "-o", out, "--chunk", CHUNK, "--bag")
+    try:
+        cluster.add_worker("--preload", str(tmp_path / "lacks.py"))
+        with started(*options, "--backend", "onnxruntime", "--on", cluster.address) as command:
+            _, said = command.communicate(timeout=PATIENCE)
+    finally:
+        cluster.close()
+    assert command.returncode == 1, said
+    assert "on a worker: " in said
+    assert "onnxruntime" in said
+    assert not (out / "summary.jsonl").exists()
+    assert segment(*options, "--backend", "onnxruntime", "--quiet") == 0
+    assert content(out) == single
+
+
+def test_a_worker_reads_the_command_s_recording_or_none(tmp_path: Path) -> None:
+    """Neither one that it had open under the same path, nor one that another machine has there."""
+    spec = SourceSpec(str(write_bag(tmp_path / "drive", FRAMES[:2])))
+    first = open_source(spec).fingerprint
+    assert known_source(spec, first) is known_source(spec, first)
+    shutil.rmtree(spec.path)
+    write_bag(tmp_path / "drive", FRAMES[:3])
+    second = open_source(spec).fingerprint
+    assert known_source(spec, second).about == 3
+    with pytest.raises(ConfigurationError, match="drive' is another recording on this worker"):
+        known_source(spec, "0" * 64)
+
+
 def test_a_bag_that_cannot_be_read_is_left_out_and_a_full_disk_ends_the_run_until_there_is_room(
     cluster: Cluster, bag: Path, single: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -227,7 +266,11 @@ def test_input_and_output_may_be_in_s3(
         _, said = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, said
     s3.get("fleet/out", str(tmp_path / "out"), recursive=True)
-    assert content(tmp_path / "out") == single
+    answered, expected = content(tmp_path / "out"), dict(single)
+    manifest, known = (json.loads(files.pop("manifest.json")) for files in (answered, expected))
+    assert manifest.pop("source")["path"] == "s3://fleet/drive"
+    del known["source"]
+    assert (manifest, answered) == (known, expected)
 
 
 def test_a_scheduler_that_is_not_there_is_one_sentence(

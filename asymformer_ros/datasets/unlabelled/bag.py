@@ -53,6 +53,7 @@ class BagSource:
         self._spec, self._path = spec, path
         self._reader = open_bag(path)
         connections = self._reader.connections
+        self.all_topics = {one.topic for one in connections}
         self.topics: Topics = find_topics({one.topic: one.msgtype for one in connections}, spec.topics)
         first = self._reader.start_time + round(spec.first * _SECOND)
         last = self._reader.end_time  # as a float it would be off by up to 128 ns

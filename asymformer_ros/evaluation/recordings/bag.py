@@ -32,6 +32,13 @@ _TOPICS = {
     "summary": "asymformer_ros/msg/SegmentationSummary",
     "label_info": "vision_msgs/msg/LabelInfo",
 }
+_PLACES = {name: f"/segmentation/{name}" for name in _TOPICS}
+
+
+def require_no_results(source: BagSource, path: str) -> None:
+    """Raises ConfigurationError where a bag has topics that `write_bag` would add."""
+    if taken := sorted(source.all_topics & set(_PLACES.values())):
+        raise ConfigurationError(f"'{path}' has {', '.join(taken)}: --bag would mix two runs")
 
 
 def write_bag(job: Job, source: BagSource, lines: Sequence[Line], classes: LabelSet) -> None:
@@ -83,12 +90,8 @@ class _Copy:
 
     def run(self, lines: Sequence[Line]) -> None:
         by_stamp = {line["recorded"]: line for line in lines if "recorded" in line and "error" not in line}
-        names = {one.topic for one in self._reader.connections}
-        topics = {name: f"/segmentation/{name}" for name in _TOPICS}
-        if taken := sorted(names & set(topics.values())):
-            raise ConfigurationError(f"'{self._job.spec.path}' has {', '.join(taken)}: --bag would mix two runs")
         originals = {one.id: self._original(one) for one in self._reader.connections}
-        results = {name: self._result(name, topic) for name, topic in topics.items()}
+        results = {name: self._result(name, topic) for name, topic in _PLACES.items()}
         self._write(results, "label_info", self._reader.start_time, self._label_info(self._reader.start_time))
         for connection, recorded, data in self._messages():
             self._writer.write(originals[connection.id], recorded, data)

@@ -7,9 +7,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from asymformer_ros.errors import AsymformerError, ConfigurationError
+from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
 from asymformer_ros.evaluation.recordings.job import Job, Part, segment_chunk
-from asymformer_ros.evaluation.recordings.store import StoreError
 from asymformer_ros.optional import importing
 
 SCHEME = "dask://"
@@ -21,12 +20,14 @@ Task = tuple[Job, int]
 
 def on_cluster(
     address: str, tasks: Iterable[Task], on_frames: Callable[[int], object]
-) -> Iterator[tuple[Task, Part | AsymformerError]]:
+) -> Iterator[tuple[Task, Part | FrameError]]:
     """Each chunk and what became of it, as they end, in any order; about as many are under way as there are workers.
 
     A chunk whose worker is lost is done again elsewhere, up to the scheduler's `allowed-failures` times. address:
     dask://HOST:PORT of the scheduler. on_frames: called with the number of frames of a chunk that is done.
-    Raises ConfigurationError where there is no such scheduler, StoreError where results cannot be written.
+    FrameError stands for a chunk that cannot be read or that ends every worker; whatever else a worker cannot do is its
+    set-up's and is raised. Raises ConfigurationError where there is no such scheduler, StoreError where results cannot
+    be written.
     """
     with importing("distributed", f"'{address}'"):
         from distributed import Client, as_completed
@@ -84,13 +85,15 @@ def _attempt(job: Job, index: int) -> Part | Exception:
         return RuntimeError(f"a worker has met a defect of this package:\n{traceback.format_exc()}")
 
 
-def _outcome(future: Any) -> Part | AsymformerError:
+def _outcome(future: Any) -> Part | FrameError:
     if future.status == "error":  # of Dask itself
         error = future.exception()
         if type(error).__name__ != "KilledWorker":
             raise error
-        return AsymformerError("each worker that had it in hand has ended: it may take more memory than a worker has")
+        return FrameError("each worker that had it in hand has ended: it may take more memory than a worker has")
     answer = future.result()
-    if isinstance(answer, Part) or (isinstance(answer, AsymformerError) and not isinstance(answer, StoreError)):
+    if isinstance(answer, (Part, FrameError)):
         return answer
+    if isinstance(answer, AsymformerError):
+        raise type(answer)(f"on a worker: {answer}") from answer
     raise answer

@@ -33,7 +33,7 @@ _one_at_a_time = threading.Lock()
 class Job:
     """One recording to segment. place: folder or URL of its results. model_sha256: so that all workers have one model.
 
-    strict: whether a frame that is broken is an error.
+    strict: whether a frame that is broken is an error. fingerprint: of the source, so that all workers read one.
     """
 
     spec: SourceSpec
@@ -44,6 +44,7 @@ class Job:
     files: FrameFiles
     min_confidence: float = 0.0
     strict: bool = False
+    fingerprint: str = ""
 
     def identity(self, source: Source) -> dict[str, object]:
         """All that the results follow from, JSON-ready."""
@@ -81,19 +82,23 @@ def part_name(index: int) -> str:
     return f"{PARTS}/{index:06d}.json"
 
 
-def segment_chunk(job: Job, index: int, on_frame: Callable[[], object] = lambda: None) -> Part:
+def segment_chunk(
+    job: Job, index: int, on_frame: Callable[[], object] = lambda: None, source: Source | None = None
+) -> Part:
     """Segment what is missing of a chunk and write its frames' files and its part. Returns the part, done.
 
     Done again, it does nothing; interrupted at any moment, it can be done again. Frames that cannot be read are lines
-    with an `error`. on_frame: called for each frame. Raises StoreError where results cannot be written, BackendError
-    where the model cannot run, and with `strict` FrameError for the first broken frame.
+    with an `error`. on_frame: called for each frame. source: the job's, where it is open already. Raises StoreError
+    where results cannot be written, BackendError where the model cannot run, ConfigurationError where source or model
+    are others than the job's, and with `strict` FrameError for the first broken frame.
     """
     store = Store(job.place)
     part = Part.read(store, index)
     if part.is_done:
         return part
     with _one_at_a_time:
-        source, segmenter = known_source(job.spec), known_model(job.model, job.serving)
+        source = source or known_source(job.spec, job.fingerprint)
+        segmenter = known_model(job.model, job.serving)
         if segmenter.backend.model_sha256 != job.model_sha256:
             raise ConfigurationError(f"model '{job.model}' is another one on this worker: give all the same file")
         part.backend = segmenter.backend.name
@@ -182,9 +187,15 @@ def _again(item: Item | Broken, number: int) -> Broken:
 
 
 @lru_cache(maxsize=2)
-def known_source(spec: SourceSpec) -> Source:
-    """A source that this process reads from, opened once. Raises as `open_source`."""
-    return open_source(spec)
+def known_source(spec: SourceSpec, fingerprint: str) -> Source:
+    """A source that this process reads from, opened once.
+
+    Raises as `open_source`, and ConfigurationError where its fingerprint is another.
+    """
+    source = open_source(spec)
+    if source.fingerprint != fingerprint:
+        raise ConfigurationError(f"'{spec.path}' is another recording on this worker: give all the same files")
+    return source
 
 
 @lru_cache(maxsize=1)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from asymformer_ros.datasets.unlabelled import Source
+from asymformer_ros.datasets.unlabelled import Source, open_source
 from asymformer_ros.datasets.unlabelled.bag import BagSource
-from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.evaluation.recordings.bag import write_bag
+from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
+from asymformer_ros.evaluation.recordings.bag import require_no_results, write_bag
 from asymformer_ros.evaluation.recordings.fleet import Task, on_cluster
-from asymformer_ros.evaluation.recordings.job import Job, known_model, known_source, segment_chunk
+from asymformer_ros.evaluation.recordings.job import Job, known_model, segment_chunk
 from asymformer_ros.evaluation.recordings.results import Counts, Results
 from asymformer_ros.evaluation.recordings.store import Store, StoreError
 from asymformer_ros.evaluation.recordings.video import write_video
@@ -77,7 +77,7 @@ def _here(jobs: Sequence[Job], choices: Choices, progress: Progress, outcome: Ou
     for plan in _plans(jobs, choices, outcome):
         progress.expect(plan.source.about if not plan.results.is_complete else 0)
         for index in plan.results.missing():
-            segment_chunk(plan.job, index, lambda: progress.done(1))
+            segment_chunk(plan.job, index, lambda: progress.done(1), plan.source)
         yield plan
 
 
@@ -98,7 +98,7 @@ def _in_cluster(jobs: Sequence[Job], choices: Choices, progress: Progress, outco
 
     for (job, index), part in on_cluster(choices.on, tasks(), progress.done):
         plan, missing = left[job.place]
-        if isinstance(part, AsymformerError):
+        if isinstance(part, FrameError):
             if choices.strict:
                 raise part
             _log.warning("chunk %d of '%s' is given up: %s", index, job.spec.path, part)
@@ -108,7 +108,7 @@ def _in_cluster(jobs: Sequence[Job], choices: Choices, progress: Progress, outco
             del left[job.place]
             for _ in range(_ROUNDS):
                 for again in plan.results.missing():
-                    segment_chunk(job, again)
+                    segment_chunk(job, again, source=plan.source)
             yield plan
     yield from whole
 
@@ -116,16 +116,19 @@ def _in_cluster(jobs: Sequence[Job], choices: Choices, progress: Progress, outco
 def _plans(jobs: Sequence[Job], choices: Choices, outcome: Outcome) -> Iterator[_Plan]:
     for job in jobs:
         try:
-            source = known_source(job.spec)
-            if choices.bag and not isinstance(source, BagSource):
-                raise ConfigurationError(f"--bag needs a bag to put results beside, and '{job.spec.path}' is none")
-            results = Results(job, source)
+            source = open_source(job.spec)
+            if choices.bag:
+                if not isinstance(source, BagSource):
+                    raise ConfigurationError(f"--bag needs a bag to put results beside, and '{job.spec.path}' is none")
+                require_no_results(source, job.spec.path)
+            known = replace(job, fingerprint=source.fingerprint)
+            results = Results(known, source)
         except StoreError:
             raise
         except AsymformerError as error:
             _note(error, job, outcome, is_fatal=choices.strict or len(jobs) == 1)
         else:
-            yield _Plan(job, source, results)
+            yield _Plan(known, source, results)
 
 
 def _note(error: AsymformerError, job: Job, outcome: Outcome, *, is_fatal: bool) -> None:
