@@ -66,7 +66,7 @@ def test_a_recording_gets_labels_overlays_and_a_line_for_each_frame(
     np.testing.assert_allclose(shares, 1.0)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["complete"]
-    assert manifest["counts"] == {"frames": 6, "broken": 0}
+    assert manifest["counts"] == {"frames": 6, "broken": 0, "without_depth": 0}
     assert sorted(path.name for path in out.iterdir()) == ["labels", "manifest.json", "overlay", "summary.jsonl"]
 
 

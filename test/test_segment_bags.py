@@ -81,9 +81,12 @@ def test_a_damaged_message_is_named_and_the_rest_goes_on(tmp_path: Path, truth: 
     assert segment(bag, "-o", tmp_path / "strict", "--strict") == 1
 
 
-def test_colour_that_no_depth_fits_is_named_in_its_place(tmp_path: Path, truth: list[np.ndarray]) -> None:
+def test_colour_that_no_depth_fits_is_named_in_its_place(
+    tmp_path: Path, truth: list[np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
     bag = write_bag(tmp_path / "drive", FRAMES, depth_late={0: 30_000_000, 3: 30_000_000, 5: 30_000_000})
-    assert segment(bag, "-o", tmp_path / "out") == 3
+    assert segment(bag, "-o", tmp_path / "out", "--strict") == 0
+    assert "3 frames segmented, 0 broken, 3 colour images without depth" in capsys.readouterr().out
     np.testing.assert_array_equal(labels(tmp_path / "out"), [truth[1], truth[2], truth[4]])
     assert [line["name"] for line in lines(tmp_path / "out")] == [str(START + number * STEP) for number in range(6)]
     said = {number: line["error"] for number, line in enumerate(lines(tmp_path / "out")) if "error" in line}

@@ -283,6 +283,6 @@ def test_a_scheduler_that_is_not_there_is_one_sentence(
 
 def test_the_manifest_tells_what_was_made_of_what(bag: Path, single: dict[str, bytes]) -> None:
     manifest = json.loads(single["manifest.json"])
-    assert manifest["counts"] == {"frames": 24, "broken": 0}
+    assert manifest["counts"] == {"frames": 24, "broken": 0, "without_depth": 0}
     assert manifest["identity"]["input"]["kind"] == "bag"
     assert len(manifest["identity"]["input"]["fingerprint"]) == len(manifest["identity"]["model"]["sha256"]) == 64

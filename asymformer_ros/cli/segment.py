@@ -87,11 +87,15 @@ def run(args: argparse.Namespace) -> int:
     choices = Choices(args.on, args.video, args.bag, args.strict)
     with _progress(args.quiet) as progress:
         outcome = run_jobs(jobs, choices, progress)
-    frames, broken = (sum(getattr(one, name) for one in outcome.counts) for name in ("frames", "broken"))
+    frames, broken, alone = (
+        sum(getattr(one, name) for one in outcome.counts) for name in ("frames", "broken", "without_depth")
+    )
     if not args.quiet:
         failed = f", {len(outcome.failed)} recordings left out" if outcome.failed else ""
-        print(f"{frames} frames segmented, {broken} broken{failed}: {args.output}")
-    return SOME_BROKEN if broken or outcome.failed else 0
+        without = f", {alone} colour images without depth" if alone else ""
+        print(f"{frames} frames segmented, {broken} broken{without}{failed}: {args.output}")
+    nothing = any(one.without_depth and not one.frames for one in outcome.counts)
+    return SOME_BROKEN if broken or nothing or outcome.failed else 0
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:

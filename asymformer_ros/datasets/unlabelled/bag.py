@@ -196,7 +196,7 @@ def open_bag(path: AnyPath) -> AnyReader:
 
 
 def _without_depth(rgb: tuple[int, int]) -> Broken:
-    return Broken(str(rgb[0]), f"no depth within {SLOP * 1000:g} ms of its stamp")
+    return Broken(str(rgb[0]), f"no depth within {SLOP * 1000:g} ms of its stamp", is_fault=False)
 
 
 def _frame(rgb: Stamped, depth: Stamped) -> RgbdFrame:

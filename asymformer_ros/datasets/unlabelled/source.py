@@ -66,10 +66,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Broken:
-    """What cannot be read, and why."""
+    """What cannot be read, and why. is_fault: False for colour without depth, of which healthy bags have some, too."""
 
     name: str
     error: str
+    is_fault: bool = True
 
 
 class Source(Protocol):

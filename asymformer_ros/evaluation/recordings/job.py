@@ -147,7 +147,7 @@ class _Chunk:
     def _line(self, item: Item | Broken, segmenter: Segmenter) -> Callable[[], dict[str, object]]:
         """Segment a frame; returns what writes its files and answers with its line."""
         if isinstance(item, Broken):
-            return self._broken(item.name, item.error)
+            return self._broken(item.name, item.error, item.is_fault)
         try:
             frame = item.read()
         except FrameError as error:
@@ -157,10 +157,10 @@ class _Chunk:
         segmentation = segmenter.segment(frame, with_confidence=True, min_confidence=self._job.min_confidence)
         return lambda: self._job.files.write(self._store, item, segmentation)
 
-    def _broken(self, name: str, error: str) -> Callable[[], dict[str, object]]:
-        if self._job.strict:
+    def _broken(self, name: str, error: str, is_fault: bool = True) -> Callable[[], dict[str, object]]:
+        if self._job.strict and is_fault:
             raise FrameError(f"frame '{name}' of '{self._job.spec.path}': {error}")
-        return lambda: {"name": name, "error": error}
+        return lambda: {"name": name, "error": error, "fault": is_fault}
 
     def _take(self, left: int) -> None:
         """Wait until at most so many frames are being written; note the others, in order."""

@@ -29,10 +29,11 @@ Line = dict[str, object]
 
 @dataclass(frozen=True)
 class Counts:
-    """Frames of a recording: segmented, and broken."""
+    """Frames of a recording: segmented, broken, and colour that no depth fits, which is a fault where it is all."""
 
     frames: int
     broken: int
+    without_depth: int
 
 
 class Results:
@@ -95,7 +96,8 @@ class Results:
         manifest["source"] = source  # where it was: not part of what it is
         if complete:
             count = counts(lines)
-            manifest |= {"counts": {"frames": count.frames, "broken": count.broken}, "backends": list(backends)}
+            told = {"frames": count.frames, "broken": count.broken, "without_depth": count.without_depth}
+            manifest |= {"counts": told, "backends": list(backends)}
         self._store.write(MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
 
 
@@ -106,8 +108,8 @@ def _absolute(path: str) -> str:
 
 def counts(lines: Sequence[Line]) -> Counts:
     """Of a summary's lines."""
-    broken = sum("error" in line for line in lines)
-    return Counts(len(lines) - broken, broken)
+    faults = [bool(line.get("fault", True)) for line in lines if "error" in line]
+    return Counts(len(lines) - len(faults), sum(faults), faults.count(False))
 
 
 def _parsed(content: bytes) -> dict[str, object]:
