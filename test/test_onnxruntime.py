@@ -135,6 +135,15 @@ def test_no_onnx_file_is_an_error_that_says_so(tmp_path: Path, content: bytes | 
         open_backend("auto", str(path))
 
 
+def test_a_camera_input_without_four_axes_is_refused(exported: Path, tmp_path: Path) -> None:
+    """As a damaged file may have it."""
+    model = onnx.load(str(exported))
+    del model.graph.input[0].type.tensor_type.shape.dim[:]
+    onnx.save(model, str(tmp_path / "changed.onnx"))
+    with pytest.raises(CheckpointError, match=r"takes 'rgb' of shape \(\), expected \(N, H, W, 3\): it is damaged"):
+        open_model(str(tmp_path / "changed.onnx"))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [

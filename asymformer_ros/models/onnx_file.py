@@ -115,11 +115,15 @@ def _exported(path: Path, metadata: Mapping[str, str], inputs: Mapping[str, Tens
         )
     try:
         card = ModelCard.from_json(parse_json(metadata["card"]))
-        signature = Signature(inputs[CAMERA_INPUTS[0]][1][0], outputs=outputs)
+        _, shape = inputs[CAMERA_INPUTS[0]]
         exported_sha256, precision = metadata["model_sha256"], metadata["precision"]
     except (KeyError, ValueError, ConfigurationError) as error:
         raise CheckpointError(f"{path} has metadata that this version cannot read: {error}") from error
-    return Model(path, card, signature, precision, exported_sha256=exported_sha256)
+    if len(shape) != 4:
+        raise CheckpointError(
+            f"{path} takes '{CAMERA_INPUTS[0]}' of shape {shape}, expected (N, H, W, 3): it is damaged, export it again"
+        )
+    return Model(path, card, Signature(shape[0], outputs=outputs), precision, exported_sha256=exported_sha256)
 
 
 def _relabelled(path: Path, card: ModelCard, label_set: LabelSet) -> ModelCard:
