@@ -26,11 +26,12 @@ def quantize(model: ModelProto) -> ModelProto:
     logger = logging.getLogger()  # the quantiser advises its users there
     level = logger.level
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "int8.onnx"
+        given, file = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, str(given))  # ONNX Runtime 1.17 takes a file alone
         logger.setLevel(logging.ERROR)
         try:
             quantize_dynamic(
-                model,
+                given,
                 file,
                 op_types_to_quantize=["MatMul"],
                 nodes_to_quantize=layers,
