@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -44,9 +45,9 @@ class CpuGraphRequest:
     open_graph: Callable[[Model], Answering]
     precision: str = "fp32"
 
-    @property
+    @cached_property
     def identity(self) -> EngineIdentity:
-        """What the graph depends on. Raises OSError where the model cannot be read."""
+        """What the graph depends on: the model's file is hashed once. Raises OSError where the model cannot be read."""
         from asymformer_ros.onnx_graph.session import VERSION  # of the library itself: its package has several names
 
         labels = json.dumps(read_label_set(self.label_set).to_json()) if self.label_set else ""

@@ -20,6 +20,7 @@ from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
 from asymformer_ros.inference.cpu import graphs_of, open_without_engine
+from asymformer_ros.inference.libraries import server
 from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import model_files
@@ -111,9 +112,7 @@ def _server(precision: str) -> Callable[[Model], Any]:
         from asymformer_ros.inference.openvino import open_bf16
 
         return open_bf16
-    from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
-
-    return OnnxRuntimeBackend.open
+    return server("onnxruntime", "cpu")
 
 
 def _told(compared: Verification, frames: str) -> str:
