@@ -10,7 +10,7 @@ PIP_TORCH_ARGS ?= --retries 1 --extra-index-url https://download.pytorch.org/whl
 DEMO_EXTRAS ?= ros,onnx,sim,build
 EXTRAS ?= torch,train,evaluate,nyuv2,download,test
 SECONDS_TO_RUN ?= 60
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 # `make floors`. The oldest PyTorch without CUDA is on PyTorch's own index only: elsewhere the usual one stands in for it.
 FLOORS_VENV ?= .venv-floors
 FLOORS_TORCH ?= torch==2.2.2+cpu $(TORCH_SPEC)

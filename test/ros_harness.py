@@ -150,12 +150,14 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = TIMEOUT
         time.sleep(0.01)
 
 
-_DOMAINS = itertools.cycle(random.sample(range(1, 101), 100))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_OWN = range(1 + _WORKER, 101, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))  # no other worker of this run
+_DOMAINS = itertools.cycle(random.sample(_OWN, len(_OWN)))
 
 
 def free_domain() -> int:
     """A ROS domain that nobody on this machine uses: nodes of several tests, and of several runs, live side by side."""
-    return next(domain for domain in itertools.islice(_DOMAINS, 100) if _is_free(domain))
+    return next(domain for domain in itertools.islice(_DOMAINS, len(_OWN)) if _is_free(domain))
 
 
 def _is_free(domain: int) -> bool:
