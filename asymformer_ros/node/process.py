@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from asymformer_ros.errors import AsymformerError
-from asymformer_ros.system.limits import return_large_blocks
+from asymformer_ros.system.limits import keep_memory_small
 from asymformer_ros.system.signals import stop_event
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run_process(name: str, serve: Serve, args: Sequence[str] | None, stop: threa
             return run_process(name, serve, args, made)
     if stop.is_set():
         return 0
-    return_large_blocks()
+    keep_memory_small()
     try:
         _initialise(name, args)
     except RuntimeError as error:  # what rclpy raises for its arguments has no public type

@@ -56,6 +56,7 @@ class SegmentationNode(LifecycleNode):
         self._hardware = Hardware()
         self._diagnostics = Diagnostics(self, self._report)
         self.create_timer(0.5, self._examine, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(60.0, return_free_memory, clock=Clock(clock_type=ClockType.STEADY_TIME))
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._actions = Services(self, {"save_snapshot": self._save_snapshot, "reload_model": self._reload_model})
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._on_time_jump)

@@ -14,19 +14,22 @@ _GROUP_FILES = {
 """Of control groups, version 2 and 1: where they are, limit, usage, and what of the usage is given back on demand."""
 
 
-_M_MMAP_THRESHOLD = -3  # of glibc's mallopt
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of glibc's mallopt
 _LARGE = 4 << 20  # bytes: a colour image of VGA is below
+_ARENAS = 2
 
 
-def return_large_blocks() -> None:
-    """Have blocks of 4 MiB and more go back to the system when they are freed, for as long as this process lives.
+def keep_memory_small() -> None:
+    """Have this process keep little of what it has freed, from now on.
 
-    By itself glibc keeps them once one was freed, between small ones and for each thread apart: large images of some
-    seconds would stay as hundreds of MB. Nothing changes where malloc is not glibc's.
+    Blocks of 4 MiB and more go back to the system when they are freed; glibc by itself keeps them once one was freed,
+    between small ones, and large images of some seconds would stay as hundreds of MB. Threads share two arenas, in
+    place of one for each of them that fragments by itself. Nothing changes where malloc is not glibc's.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def return_free_memory() -> None:
