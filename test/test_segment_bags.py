@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
+from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
 pytest.importorskip("rosbags", reason="needs rosbags")
@@ -17,7 +21,8 @@ pytest.importorskip("tqdm", reason="needs tqdm")
 from bag_files import DEPTH, INFO, RGB, START, STEP, TYPES, compressed, image, write_bag
 from conftest import not_ours
 from rgbd_frames import frames
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Reader, StoragePlugin
 from test_cli_segment import labels, lines, segment
 
 import asymformer_ros
@@ -32,6 +37,7 @@ from asymformer_ros.frames.recording import RgbdRecording
 
 FRAMES = frames(6)
 MSG = Path(__file__).parents[1] / "msg"
+LATCHED, VOLATILE = 1, 2
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +159,7 @@ def test_a_second_reader_opens_the_bag_of_results(bag: Path, tmp_path: Path, tru
     assert segment(bag, "-o", out, "--bag") == 0
     with (out / "bag/bag.mcap").open("rb") as file:
         mcap = reader.make_reader(file, decoder_factories=[decoder.DecoderFactory()])
-        latched = {c.topic: c.metadata["offered_qos_profiles"] for c in mcap.get_summary().channels.values()}
+        offers = {c.topic: c.metadata["offered_qos_profiles"] for c in mcap.get_summary().channels.values()}
         messages: dict[str, list[Any]] = {}
         for _, channel, message, decoded in mcap.iter_decoded_messages():
             messages.setdefault(channel.topic, []).append((message.log_time, decoded))
@@ -176,10 +182,73 @@ def test_a_second_reader_opens_the_bag_of_results(bag: Path, tmp_path: Path, tru
     (_, info), *_ = messages["/segmentation/label_info"]
     assert [one.class_id for one in info.class_map] == list(range(40))
     assert info.class_map[4].class_name == "chair"
-    assert "transient_local" in latched["/segmentation/label_info"]
-    assert "transient_local" not in latched["/segmentation/labels"]
+    assert [durability(offers[f"/segmentation/{name}"]) for name in ("label_info", "labels")] == [LATCHED, VOLATILE]
     _, summary = messages["/segmentation/summary"][0]
     assert summary.classes[0].name == lines(out)[0]["classes"][0]["name"]
+
+
+def durability(offered: str) -> int:
+    """Of recorded QoS, as rmw numbers it; Humble takes QoS only as a text with numbers."""
+    (qos,) = yaml.safe_load(offered)
+    never = {"sec": 9223372036, "nsec": 854775807}
+    assert [qos[name] for name in ("deadline", "lifespan", "liveliness_lease_duration")] == [never] * 3
+    assert (qos["history"], qos["reliability"], qos["liveliness"]) == (1, 1, 1)
+    return int(qos["durability"])
+
+
+def metadata_topics(bag: Path) -> dict[str, Any]:
+    """Of each topic in metadata.yaml what it says, which is of the newest version that Humble plays."""
+    information = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert information["version"] == 8
+    return {one["topic_metadata"]["name"]: one["topic_metadata"] for one in information["topics_with_message_count"]}
+
+
+def test_the_metadata_of_a_bag_of_results_are_those_that_humble_plays(bag: Path, tmp_path: Path) -> None:
+    assert segment(bag, "-o", tmp_path / "out", "--bag", "--every", 6) == 0
+    topics = metadata_topics(tmp_path / "out/bag")
+    assert durability(topics["/segmentation/label_info"]["offered_qos_profiles"]) == LATCHED
+    assert durability(topics["/segmentation/summary"]["offered_qos_profiles"]) == VOLATILE
+    assert topics[RGB]["offered_qos_profiles"] == ""
+
+
+def test_a_topic_whose_type_nobody_knows_is_copied_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a bag of sqlite3 from Humble, which holds no definitions."""
+    bag = write_bag(tmp_path / "drive", FRAMES[:1], storage=StoragePlugin.SQLITE3)
+    with closing(sqlite3.connect(bag / "drive.db3")) as base:
+        base.execute("INSERT INTO topics VALUES (9, '/thing', 'my_msgs/msg/Thing', 'cdr', '', '')")
+        base.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (9, ?, x'00010000')", (START + 1,))
+        base.commit()
+    text = (bag / "metadata.yaml").read_text()
+    topic = "name: /thing, type: my_msgs/msg/Thing, serialization_format: cdr, offered_qos_profiles: ''"
+    entry = (
+        f"topics_with_message_count:\n  - {{message_count: 1, topic_metadata: {{{topic}, type_description_hash: ''}}}}"
+    )
+    (bag / "metadata.yaml").write_text(text.replace("topics_with_message_count:", entry))
+    assert segment(bag, "-o", tmp_path / "out", "--bag") == 0
+    assert metadata_topics(tmp_path / "out/bag")["/thing"]["type"] == "my_msgs/msg/Thing"
+    assert "'/thing' is copied" in caplog.text
+    with Reader(tmp_path / "out/bag") as reader:
+        assert [bytes(data) for one, _, data in reader.messages() if one.topic == "/thing"] == [b"\0\1\0\0"]
+
+
+def test_a_topic_of_several_connections_as_tools_leave_them_that_merge_is_one_topic(tmp_path: Path) -> None:
+    mcap = pytest.importorskip("mcap.writer", reason="needs mcap")
+    with AnyReader([write_bag(tmp_path / "drive", FRAMES[:2])]) as reader, (tmp_path / "two.mcap").open("wb") as file:
+        writer = mcap.Writer(file)
+        writer.start("ros2", "")
+        for one, recorded, data in reader.messages():
+            schema = writer.register_schema(one.msgtype, "ros2msg", one.msgdef.data.encode())
+            channel = writer.register_channel(one.topic, "cdr", schema, {"offered_qos_profiles": ""})
+            writer.add_message(channel, recorded, bytes(data), recorded)
+        writer.finish()
+    assert segment(tmp_path / "two.mcap", "-o", tmp_path / "out", "--bag") == 0
+    with Reader(tmp_path / "out/bag") as results:
+        counts = {one.topic: one.msgcount for one in results.connections}
+    assert counts == {
+        **dict.fromkeys((RGB, DEPTH, INFO), 2),
+        **dict.fromkeys(("/segmentation/labels", "/segmentation/overlay/compressed", "/segmentation/summary"), 2),
+        "/segmentation/label_info": 1,
+    }
 
 
 def test_a_bag_of_results_is_made_of_labels_with_a_palette_too_and_replaced_by_none(
@@ -284,7 +353,6 @@ def test_the_node_answers_the_bag_s_messages_with_the_same_labels(
     from node_session import Session
     from rclpy.serialization import deserialize_message
     from ros_harness import stamps, wait_until
-    from rosbags.rosbag2 import Reader
     from sensor_msgs.msg import Image
 
     bag = write_bag(tmp_path / "drive", content())
@@ -313,3 +381,26 @@ def test_the_node_answers_the_bag_s_messages_with_the_same_labels(
         answer = next(one for one in session.received["labels"] if stamps([one])[0] == line["stamp"])
         shown = np.frombuffer(answer.data, np.uint8).reshape(answer.height, answer.width)
         np.testing.assert_array_equal(shown, read_labels(tmp_path / "out" / line["labels"]))
+
+
+@pytest.mark.ros
+def test_a_bag_of_results_plays(bag: Path, tmp_path: Path, start_peer: Any, truth: list[np.ndarray]) -> None:
+    """Its bytes go over DDS as the messages that they are; all but `label_info`, whose package is not on the index."""
+    from ros_harness import stamps, wait_until
+
+    assert segment(bag, "-o", tmp_path / "out", "--bag") == 0
+    peer, _ = start_peer()
+    topics = metadata_topics(tmp_path / "out/bag").values()
+    types = {one["name"]: one["type"].split("/") for one in topics if "vision_msgs" not in one["type"]}
+    classes = {name: getattr(import_module(f"{kind[0]}.msg"), kind[2]) for name, kind in types.items()}
+    heard = {name: peer.listen(kind, name) for name, kind in classes.items()}
+    players = {name: peer.node.create_publisher(kind, name, 10) for name, kind in classes.items()}
+    wait_until(lambda: all(player.get_subscription_count() for player in players.values()), "subscriptions")
+    with Reader(tmp_path / "out/bag") as reader:
+        for one, _, data in reader.messages([one for one in reader.connections if one.topic in players]):
+            players[one.topic].publish(bytes(data))
+    wait_until(lambda: all(len(messages) == 6 for messages in heard.values()), "all messages")
+    labels = heard["/segmentation/labels"]
+    np.testing.assert_array_equal([np.asarray(one.data).reshape(one.height, one.width) for one in labels], truth)
+    assert all(stamps(heard[name]) == stamps(heard[RGB]) for name in heard if name.startswith("/segmentation/"))
+    assert heard["/segmentation/summary"][0].classes[0].name == lines(tmp_path / "out")[0]["classes"][0]["name"]

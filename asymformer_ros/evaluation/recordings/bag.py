@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from rosbags.rosbag2 import Writer
 
 BAG = "bag"
+_VERSION = 8  # of metadata.yaml: the newest that Humble plays, too
+_NO_HASH = f"RIHS01_{0:064}"
 _TOPICS = {
     "labels": "sensor_msgs/msg/Image",
     "overlay/compressed": "sensor_msgs/msg/CompressedImage",
@@ -33,6 +36,7 @@ _TOPICS = {
     "label_info": "vision_msgs/msg/LabelInfo",
 }
 _PLACES = {name: f"/segmentation/{name}" for name in _TOPICS}
+_log = logging.getLogger(__name__)
 
 
 def require_no_results(source: BagSource, path: str) -> None:
@@ -57,7 +61,7 @@ def write_bag(job: Job, source: BagSource, lines: Sequence[Line], classes: Label
     try:
         shutil.rmtree(beside, ignore_errors=True)
         (beside).mkdir(parents=True)
-        with Writer(beside / BAG, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        with Writer(beside / BAG, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
             _Copy(job, source, store, classes, writer).run(lines)
         if isinstance(root, Path):
             os.rename(beside / BAG, root / BAG)
@@ -90,11 +94,15 @@ class _Copy:
 
     def run(self, lines: Sequence[Line]) -> None:
         by_stamp = {line["recorded"]: line for line in lines if "recorded" in line and "error" not in line}
-        originals = {one.id: self._original(one) for one in self._reader.connections}
+        originals: dict[tuple[str, str], Any] = {}
+        for one in self._reader.connections:
+            kind = one.topic, one.msgtype  # of which tools that merge bags leave several
+            if kind not in originals:
+                originals[kind] = self._original(one)
         results = {name: self._result(name, topic) for name, topic in _PLACES.items()}
         self._write(results, "label_info", self._reader.start_time, self._label_info(self._reader.start_time))
         for connection, recorded, data in self._messages():
-            self._writer.write(originals[connection.id], recorded, data)
+            self._writer.write(originals[connection.topic, connection.msgtype], recorded, data)
             if connection.topic == self._source.topics.rgb and (line := by_stamp.pop(recorded, None)):
                 header = self._reader.deserialize(data, connection.msgtype).header  # type: ignore[attr-defined]
                 for name, message in self._of_frame(line, self._header(header.stamp, header.frame_id)):
@@ -110,11 +118,16 @@ class _Copy:
             raise FrameError(f"'{self._job.spec.path}' cannot be copied to its end, no bag comes: {error}") from error
 
     def _original(self, connection: Any) -> Any:
+        definition: dict[str, Any] = {"typestore": self._reader.typestore}
+        if connection.msgtype not in self._reader.typestore.fielddefs:
+            _log.warning(
+                "'%s' has no definition of %s: '%s' is copied, and is shown only where that type is installed",
+                *(self._job.spec.path, connection.msgtype, connection.topic),
+            )
+            definition = {"msgdef": "", "rihs01": connection.digest or _NO_HASH}
+        offered = connection.ext.offered_qos_profiles
         return self._writer.add_connection(
-            connection.topic,
-            connection.msgtype,
-            typestore=self._reader.typestore,
-            offered_qos_profiles=connection.ext.offered_qos_profiles,
+            connection.topic, connection.msgtype, **definition, offered_qos_profiles=offered
         )
 
     def _result(self, name: str, topic: str) -> Any:
@@ -190,7 +203,7 @@ class _Copy:
 def _qos(*, is_latched: bool) -> Any:
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
-    never = QosTime(2147483647, 4294967295)
+    never = QosTime(9_223_372_036, 854_775_807)  # rmw's RMW_DURATION_INFINITE
     durability = QosDurability.TRANSIENT_LOCAL if is_latched else QosDurability.VOLATILE
     return Qos(
         QosHistory.KEEP_LAST,
