@@ -5,31 +5,33 @@
 
 The plain node is `plain_node.py`. Both get the same pair of messages (rgb8, 16UC1) and the same labels; publishers take
 the message and drop it, so that serialisation, which is the same for both, is not in it. The stub packs its input as
-ONNX Runtime gets it. Prints medians, their ratio, that of
-the least times, which load disturbs less, and the medians of the stages of ours.
+ONNX Runtime gets it. Prints medians, their ratio, that of the least times, which load disturbs less, and the medians of
+the stages of ours; then the time of a cloud of points against a copy of its bytes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from time import perf_counter
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
+from measuring import by_turns, command_line, finish, table
 from numpy.typing import NDArray
 from plain_node import PlainNode
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from asymformer_ros.frames.depth import Depth
+from asymformer_ros.frames.frame import RgbdFrame
+from asymformer_ros.frames.intrinsics import Intrinsics
+from asymformer_ros.frames.points import POINT
 from asymformer_ros.inference.backend import Prediction
+from asymformer_ros.inference.segmentation import Segmentation
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.signature import camera_feeds
@@ -37,6 +39,7 @@ from asymformer_ros.node.camera import Camera
 from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.inputs import Pair
+from asymformer_ros.node.points import CloudWriter
 from asymformer_ros.node.serving import Serving
 from asymformer_ros.system.limits import return_large_blocks
 
@@ -47,9 +50,6 @@ OUTPUTS = {
     "overlay": {"labels", "overlay"},
     "all": {"labels", "overlay", "color", "confidence", "summary", "camera_info", "points"},
 }
-LIMITS = {(480, 640): (0.05, 0.06, 0.15), (720, 1280): (0.12, 0.14, 0.20)}
-"""Largest ratio to the plain node for each of OUTPUTS."""
-
 _CLASSES = 15  # in view: as many as in a kitchen
 
 
@@ -141,71 +141,84 @@ def plain(size: tuple[int, int], outputs: str) -> Callable[[], None]:
     return lambda: node.callback(rgb, depth)
 
 
-def by_turns(actions: Sequence[Callable[[], object]], runs: int) -> NDArray[np.float64]:
-    """(actions, runs) milliseconds; they run by turns, after three to warm up."""
-    times: list[list[float]] = [[] for _ in actions]
-    for run in range(runs + 3):
-        for action, kept in zip(actions, times, strict=True):
-            start = perf_counter()
-            action()
-            if run >= 3:
-                kept.append((perf_counter() - start) * 1e3)
-    return np.array(times)
-
-
 def measure(runs: int) -> list[dict[str, Any]]:
     """One row for each size and set of outputs; times in milliseconds."""
     rows = []
     for size in SIZES:
-        for outputs, limit in zip(OUTPUTS, LIMITS[size], strict=True):
+        for outputs in OUTPUTS:
             action, camera = ours(size, outputs)
             times = by_turns([plain(size, outputs), action], runs)
-            theirs, own = np.median(times, axis=1)
             if not camera.health.counts["published"]:
                 raise SystemExit(f"nothing was published: {camera.health.counts}")
-            rows.append(
-                {
-                    "size": f"{size[1]}x{size[0]}",
-                    "outputs": outputs,
-                    "plain_ms": round(theirs, 3),
-                    "ours_ms": round(own, 3),
-                    "ratio": round(own / theirs, 4),
-                    "ratio_of_least": round(float(np.divide(*times.min(axis=1)[::-1])), 4),
-                    "limit": limit,
-                    "stages_ms": {name: round(value, 3) for name, value in camera.health.medians().items()},
-                }
-            )
+            stages = {name: round(value, 3) for name, value in camera.health.medians().items() if name != "age"}
+            rows.append({**_row(size, outputs, times.wall, ("plain_ms", "ours_ms")), "stages_ms": stages})
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
-    lines = [
-        "| images | published | plain (ms) | ours (ms) | ratio | of the least | limit | stages of ours (ms) |",
-        "|---" * 8 + "|",
-    ]
-    for row in rows:
-        stages = ", ".join(f"{name} {value:.2f}" for name, value in row["stages_ms"].items() if name != "age")
-        lines.append(
-            f"| {row['size']} | {row['outputs']} | {row['plain_ms']:.2f} | {row['ours_ms']:.2f} | {row['ratio']:.3f} "
-            f"| {row['ratio_of_least']:.3f} | {row['limit']} | {stages} |"
+def measure_points(runs: int) -> list[dict[str, Any]]:
+    """A cloud against a copy of its bytes: one row for each size."""
+    rows = []
+    for size in SIZES:
+        count = size[0] * size[1] * POINT.itemsize
+        copying = partial(np.copyto, np.zeros(count, np.uint8), np.ones(count, np.uint8))
+        times = by_turns([copying, clouds(size)], runs).wall
+        rows.append(_row(size, "points", times, ("copy_ms", "cloud_ms")))
+    return rows
+
+
+def clouds(size: tuple[int, int]) -> Callable[[], object]:
+    """Builds the cloud of one frame, a fifth of which has no depth."""
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(0.3, 5.0, size).astype(np.float32)
+    depth[rng.random(size) < 0.2] = np.nan
+    frame = RgbdFrame(rng.integers(0, 256, (*size, 3), np.uint8), depth)
+    segmentation = Segmentation(*scene_labels(size), frame, label_set("nyuv2_40"))
+    return partial(CloudWriter().message, Header(), segmentation, Intrinsics.typical(size[1], size[0]))
+
+
+def _row(size: tuple[int, int], outputs: str, times: NDArray[np.float64], names: tuple[str, str]) -> dict[str, Any]:
+    """times: (2, runs), of what is compared with and of ours; names: of their medians."""
+    medians, least = np.median(times, axis=1), times.min(axis=1)
+    figures = {
+        **dict(zip(names, medians, strict=True)),
+        "ratio": medians[1] / medians[0],
+        "of_least": least[1] / least[0],
+    }
+    return {"size": f"{size[1]}x{size[0]}", "outputs": outputs} | {k: round(float(v), 4) for k, v in figures.items()}
+
+
+def _told(rows: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) -> str:
+    head = ("images", "published", "plain (ms)", "ours (ms)", "ratio", "of the least", "stages of ours (ms)")
+    cells = [
+        (
+            *(row["size"], row["outputs"], f"{row['plain_ms']:.2f}", f"{row['ours_ms']:.2f}", f"{row['ratio']:.3f}"),
+            *(f"{row['of_least']:.3f}", ", ".join(f"{name} {value:.2f}" for name, value in row["stages_ms"].items())),
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    clouds_head = ("images", "copy of a cloud's bytes (ms)", "cloud (ms)", "ratio", "of the least")
+    clouds_cells = [
+        (
+            row["size"],
+            f"{row['copy_ms']:.2f}",
+            f"{row['cloud_ms']:.2f}",
+            f"{row['ratio']:.1f}",
+            f"{row['of_least']:.1f}",
+        )
+        for row in points
+    ]
+    return f"{table(head, cells)}\n\n{table(clouds_head, clouds_cells)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table. Returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200, help="of each, after three to warm up")
-    parser.add_argument("--quick", action="store_true", help="5 runs")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    """Print the tables. Returns 0."""
+    parser = command_line(__doc__)
+    parser.add_argument("--runs", type=int, default=200, help="of each, after one to warm up (default: 200)")
     args = parser.parse_args(argv)
     return_large_blocks()  # as the node does
-    rows = measure(5 if args.quick else args.runs)
-    print(table(rows))
-    if args.json:
-        args.json.write_text(json.dumps({"frame_path": rows}, indent=2) + "\n")
-    return 0
+    runs = 5 if args.quick else args.runs
+    rows, points = measure(runs), measure_points(runs)
+    return finish(args, {"rows": rows, "points": points}, _told(rows, points))
 
 
 if __name__ == "__main__":

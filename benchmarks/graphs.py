@@ -14,9 +14,9 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from time import process_time
 
 import numpy as np
+from measuring import by_turns, table
 
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.errors import AsymformerError
@@ -42,21 +42,19 @@ def main() -> None:
     except AsymformerError as error:
         parser.error(str(error))
     labels = [answer() for answer in answers]
-    times: list[list[float]] = [[] for _ in answers]
-    for run in range(args.runs):
-        for index in sorted(range(len(answers)), reverse=bool(run % 2)):
-            start = process_time()
-            answers[index]()
-            times[index].append((process_time() - start) * 1e3)
-    print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, {args.runs} runs, CPU ms")
-    print(
-        f"{'file':32}{'nodes':>7}{'layers':>8}{'median':>9}{'least':>9}{'ratio':>8}{'of least':>10}{'same labels':>13}"
-    )
-    for file, own, milliseconds in zip(args.files, labels, times, strict=True):
-        ratios = [function(milliseconds) / function(times[0]) for function in (np.median, np.min)]
-        row = f"{str(file)[-31:]:32}{len(load(file).graph.node):>7}{_layers(file):>8}"
-        row += f"{np.median(milliseconds):>9.1f}{min(milliseconds):>9.1f}{ratios[0]:>8.3f}{ratios[1]:>10.3f}"
-        print(f"{row}{(own == labels[0]).mean():>13.3%}")
+    times = by_turns(answers, args.runs).cpu
+    print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, {args.runs} runs\n")
+    ratios = [function(times, axis=1) / function(times[0]) for function in (np.median, np.min)]
+    rows = [
+        (
+            *(file.name, len(load(file).graph.node), _layers(file), f"{np.median(own):.1f}", f"{own.min():.1f}"),
+            *(f"{ratio[at]:.3f}" for ratio in ratios),
+            f"{(labels[at] == labels[0]).mean():.3%}",
+        )
+        for at, (file, own) in enumerate(zip(args.files, times, strict=True))
+    ]
+    head = ("file", "nodes", "layers", "median (CPU ms)", "least", "ratio of medians", "of the least", "same labels")
+    print(table(head, rows))
 
 
 def _answer(file: Path, frame: object, args: argparse.Namespace) -> Callable[[], np.ndarray]:

@@ -1,36 +1,87 @@
-"""Memory and cores of the node: while nobody listens, with labels alone, with all outputs.
+"""What the node takes while nobody listens, and what happens when subscribers come: cores, memory, first label, stall.
 
 python benchmarks/memory.py
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from node_run import Run, measure, options, table
+import numpy as np
+from measuring import PUBLISHED, finish, table_of
+from node_run import ALL, Listener, Run, command_line_of_node, cores, labelled, listening, stream
 
-LIMITS = {"idle_cores": 0.01, "published_rss_mib": 650}
-
-_SHOWN = ("cores", "rss_mib")
+_RATE = 30.0  # Hz
+_LEAVING = 6.5  # seconds in which a node that nobody listens to has left the camera
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table. Returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser)
+    """Print the tables. Returns 0."""
+    parser = command_line_of_node(__doc__)
+    parser.add_argument("--models", nargs="+", default=("demo", PUBLISHED), help="known names, bundles")
+    parser.add_argument("--comings", type=int, default=3, help="of a first subscriber (default: 3)")
     args = parser.parse_args(argv)
-    seconds = 3.0 if args.quick else args.seconds
-    rows = []
-    for outputs in ("none", "labels", "all"):
-        told = measure(Run(args.model, 30.0, 1, 0, outputs, 0, seconds, args.folder))
-        rows.append({"listened_to": outputs, **{name: told[name] for name in _SHOWN}})
-    print(table(rows))
-    if args.json:
-        args.json.write_text(json.dumps({"memory": rows, "limits": LIMITS}, indent=2) + "\n")
-    return 0
+    if args.quick:
+        args.models, args.comings, args.seconds = ["demo"], 1, 3.0
+    rows = [measure(model, args) for model in args.models]
+    return finish(args, {"rows": rows}, table_of(rows))
+
+
+def measure(model: str, args: Any) -> dict[str, Any]:
+    """One row, of one node: first nobody listens, then to labels, then to confidence, too, then to everything."""
+    run = Run(model, (_RATE,), outputs=(), folder=args.folder, work=args.work)
+    with listening(run) as listener:
+        listener.wait(lambda: listener.status, "word of the node on /diagnostics")
+        listener.spin(_LEAVING)
+        idle = cores(listener, 1.5 * args.seconds)[0]
+        first = [_first_label(listener) for _ in range(args.comings)]
+        listener.listen("labels")
+        labelled(listener)
+        labels = stream(listener, args.seconds)
+        usual, longest = _coming(listener, args.seconds, "confidence")
+        confidence = listener.memory[-1][1]
+        listener.listen(*set(ALL) - {"labels", "confidence"})
+        listener.spin(args.seconds)
+        everything = listener.memory[-1][1]
+    return {
+        "model": model,
+        "idle_cores": round(idle, 4),
+        "first_label_ms": round(float(np.median(first)), 1),
+        "period_ms": round(1e3 / _RATE, 1),
+        "inference_ms": labels["inference_ms"],
+        "labels_rss_mib": round(labels["rss_mib"]),
+        "confidence_rss_mib": round(confidence),
+        "all_rss_mib": round(everything),
+        "usual_gap_ms": round(usual, 1),
+        "longest_gap_as_confidence_comes_ms": round(longest, 1),
+    }
+
+
+def _first_label(listener: Listener) -> float:
+    """Milliseconds from a subscription to its first label; nobody listens before, nor afterwards."""
+    listener.clear()
+    listener.listen("labels")
+    seconds = listener.wait(lambda: any(listener.labels.values()), "label")
+    listener.leave("labels")
+    listener.spin(_LEAVING)
+    return seconds * 1e3
+
+
+def _coming(listener: Listener, seconds: float, output: str) -> tuple[float, float]:
+    """The median of the times between labels in ms, and the longest one when somebody subscribes to another output."""
+    usual = float(np.median(_gaps(listener)))
+    listener.clear()
+    listener.listen(output)
+    listener.spin(seconds)
+    return usual, float(np.max(_gaps(listener)))
+
+
+def _gaps(listener: Listener) -> Any:
+    """Milliseconds between the labels of the one camera."""
+    [labels] = listener.labels.values()
+    return np.diff([arrived for arrived, _ in labels]) * 1e3
 
 
 if __name__ == "__main__":

@@ -10,30 +10,28 @@ Wall time says what a robot sees; CPU time is for machines on which others work,
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
+from measuring import PUBLISHED, by_turns, command_line, finish, picture, table
+from numpy.typing import NDArray
+from served_models import bundle_file, serving
 
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.frames.resize import resize_frame
-from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.models.camera_network import plain_labels
 from asymformer_ros.models.opening import open_bundle
+from asymformer_ros.system.busy import busy_loops
 
-MODELS = ("demo", "rooms", "untrained_full")
-SERVED = (("torch", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "bf16"))
+MODELS = ("demo", "rooms", PUBLISHED)
+SERVED = (("torch", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("auto", "bf16"))
 
 
 @dataclass(frozen=True)
@@ -51,95 +49,98 @@ class Row:
     same_labels: float
 
 
-Answer = Callable[[], np.ndarray]
+Answers = dict[str, Callable[[], NDArray[np.uint8]]]
+"""What gives the labels of one frame, by backend; the first is "eager"."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table, and write it with `--json`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Print the table. Returns 0."""
+    parser = command_line(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, help="known names, bundles")
     parser.add_argument("--sizes", default="", help="HEIGHTxWIDTH,... in place of the models' own")
     parser.add_argument("--busy", default="0,2", help="numbers of busy loops beside (default: 0,2)")
-    parser.add_argument("--runs", type=int, default=10, help="of each backend, after one to warm up (default: 10)")
-    parser.add_argument("--quick", action="store_true", help="three runs of demo, idle")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows, too")
+    parser.add_argument("--runs", type=int, default=12, help="of each backend, after one to warm up (default: 12)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="after which no further run begins (default: 40)")
+    parser.add_argument("--work", type=Path, help="folder in which models and their graphs are kept")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture of the ratios there")
     args = parser.parse_args(argv)
     if args.quick:
-        args.models, args.busy, args.runs = ["demo"], "0", 3
-    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
-    print(f"{machine}, {args.runs} runs; ratios to eager PyTorch")
-    columns = f"{'backend':22}{'wall ms':>9}{'ratio':>7}{'CPU ms':>9}{'ratio':>7}{'labels':>9}"
-    print(f"{'model':16}{'size':>9}{'busy':>5} {columns}")
+        args.models, args.busy, args.runs = ["demo"], "0,1", 3
     rows: list[Row] = []
-    for model in args.models:
-        for size in args.sizes.split(","):
-            for row in _measure(model, size, args):
-                rows.append(row)
-                print(
-                    f"{Path(row.model).stem[:15]:16}{row.size:>9}{row.busy:>5} {row.backend:22}{row.wall_ms:>9.1f}"
-                    f"{row.wall_ratio:>7.2f}{row.cpu_ms:>9.1f}{row.cpu_ratio:>7.2f}{row.same_labels:>9.2%}",
-                    flush=True,
-                )
-    if args.json:
-        content = {"benchmark": "network", "machine": machine, "rows": [vars(row) for row in rows]}
-        args.json.write_text(json.dumps(content, indent=1) + "\n")
-    return 0
-
-
-def _measure(name: str, size: str, args: argparse.Namespace) -> Iterator[Row]:
-    bundle = open_bundle(name)
-    if size:
-        height, width = (int(edge) for edge in size.split("x"))
-        bundle = replace(bundle, card=replace(bundle.card, input_size=(height, width)))
-    height, width = bundle.card.input_size
-    frame = resize_frame(next(iter(sample_frames(None, 1))), (height, width))
+    left_out: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.safetensors"
-        bundle.save(path)
-        answers: dict[str, Answer] = {"eager": lambda: plain_labels(bundle, *frame)}
-        for backend, precision in SERVED:
-            try:
-                answers |= _served(str(path), backend, precision, folder, frame)
-            except AsymformerError as error:
-                print(f"{backend} {precision} is left out: {error}", file=sys.stderr)
-        expected = answers["eager"]()
-        same = {key: float((answer() == expected).mean()) for key, answer in answers.items()}  # warms up, too
-        for busy in (int(number) for number in args.busy.split(",")):
-            with _busy_loops(busy):
-                times = _times(list(answers.values()), args.runs)
-            for key, (wall, cpu) in zip(answers, times, strict=True):
-                ratios = wall / times[0][0], cpu / times[0][1]
-                yield Row(name, f"{height}x{width}", key, busy, wall * 1e3, cpu * 1e3, *ratios, same[key])
+        for model in args.models:
+            for size in args.sizes.split(","):
+                rows += _measure(model, size, args.work or Path(folder), args, left_out)
+    if args.plot:
+        plot(rows, args.plot)
+    return finish(args, {"rows": [asdict(row) for row in rows], "left_out": left_out}, _told(rows, left_out))
 
 
-def _served(
-    path: str, backend: str, precision: str, cache: str, frame: tuple[np.ndarray, np.ndarray]
-) -> dict[str, Answer]:
-    library = "auto" if backend == "openvino" else backend
-    served = open_serving(path, ServingOptions(library, "cpu", precision=precision, engine_cache=cache))
-    return {served.name: lambda: served.infer(*frame).labels}
+def _measure(model: str, size: str, work: Path, args: argparse.Namespace, left_out: dict[str, str]) -> Iterator[Row]:
+    input_size = (int(size.partition("x")[0]), int(size.partition("x")[2])) if size else None
+    bundle = bundle_file(model, work, input_size)
+    answers = _answers(bundle, work, left_out)
+    expected = answers["eager"]()
+    same = {name: float((answer() == expected).mean()) for name, answer in answers.items()}
+    height, width = expected.shape
+    for busy in (int(number) for number in args.busy.split(",")):
+        with busy_loops(busy):
+            times = by_turns(list(answers.values()), args.runs, args.seconds)
+        wall, cpu = np.median(times.wall, axis=1), np.median(times.cpu, axis=1)
+        for name, *found in zip(answers, wall, cpu, wall / wall[0], cpu / cpu[0], same.values(), strict=True):
+            yield Row(model, f"{height}x{width}", name, busy, *(round(float(one), 4) for one in found))
 
 
-def _times(answers: list[Answer], runs: int) -> list[tuple[float, float]]:
-    """Median wall and CPU seconds of each, run by turns, every other time backwards."""
-    seen: list[list[tuple[float, float]]] = [[] for _ in answers]
-    for run in range(runs):
-        for index in sorted(range(len(answers)), reverse=bool(run % 2)):
-            wall, cpu = perf_counter(), process_time()
-            answers[index]()
-            seen[index].append((perf_counter() - wall, process_time() - cpu))
-    return [(float(np.median([w for w, _ in one])), float(np.median([c for _, c in one]))) for one in seen]
+def _answers(path: Path, work: Path, left_out: dict[str, str]) -> Answers:
+    """left_out: gets those that cannot run here, and why."""
+    bundle = open_bundle(str(path))
+    frame = resize_frame(next(iter(sample_frames(None, 1))), bundle.card.input_size)
+    answers: Answers = {"eager": lambda: plain_labels(bundle, *frame)}
+    for library, precision in SERVED:
+        try:
+            backend = open_serving(str(path), serving(work, library, precision))
+        except AsymformerError as error:
+            left_out[f"{library} {precision}"] = str(error)
+        else:
+            answers[backend.name] = lambda backend=backend: backend.infer(*frame).labels  # type: ignore[misc]
+    return answers
 
 
-@contextmanager
-def _busy_loops(count: int) -> Iterator[None]:
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
+def _told(rows: Sequence[Row], left_out: dict[str, str]) -> str:
+    head = (
+        "model",
+        "size",
+        "busy loops",
+        "backend",
+        "wall (ms)",
+        "ratio to eager",
+        "CPU (ms)",
+        "ratio",
+        "labels as eager",
+    )
+    cells = [
+        (
+            *(Path(row.model).stem, row.size, row.busy, row.backend, f"{row.wall_ms:.1f}", f"{row.wall_ratio:.2f}"),
+            *(f"{row.cpu_ms:.1f}", f"{row.cpu_ratio:.2f}", f"{row.same_labels:.3%}"),
+        )
+        for row in rows
+    ]
+    return "\n".join([table(head, cells), *(f"\nleft out: {name}: {why}" for name, why in left_out.items())])
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Each backend's ratio to eager PyTorch, idle and busy."""
+    names = list(dict.fromkeys((row.model, row.backend) for row in rows if row.backend != "eager"))
+    loads = sorted({row.busy for row in rows})
+    found: dict[Any, float] = {(row.model, row.backend, row.busy): row.wall_ratio for row in rows}
+    with picture(path, 1, (9, 4.5)) as axes:
+        for at, busy in enumerate(loads):
+            places = np.arange(len(names)) + at / (len(loads) + 1)
+            axes.bar(places, [found[(*name, busy)] for name in names], 1 / (len(loads) + 1), label=f"{busy} busy loops")
+        axes.set_xticks(range(len(names)), [f"{Path(model).stem}\n{name}" for model, name in names], fontsize=6)
+        axes.set_ylabel("time, eager PyTorch is 1")
+        axes.legend()
 
 
 if __name__ == "__main__":

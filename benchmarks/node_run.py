@@ -1,14 +1,18 @@
-"""The real node in a process of its own, simulated cameras beside it, a listener here: what a stream gets of it."""
+"""The real node in a process of its own, recorded cameras beside it, a listener here: what a stream gets of it.
+
+python benchmarks/node_run.py --model rooms --rates 30 --seconds 60
+python benchmarks/node_run.py --folder FOLDER --rates 30,10 --outputs labels,overlay --busy 2
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
-import signal
-import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,153 +22,229 @@ from typing import Any
 import numpy as np
 import psutil
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from measuring import command_line, finish, running, table_of
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
+from served_models import node_parameters
 
+from asymformer_ros.engine.frames import GOLDEN_FRAMES
 from asymformer_ros.frames.messages import stamp_ns
 from asymformer_ros.msg import SegmentationSummary
 from asymformer_ros.node.fastdds import large_message_environment
+from asymformer_ros.system.busy import busy_loops
 
+ALL = ("labels", "overlay", "color", "confidence", "summary")
 _HEARD = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-_PATIENCE = 60.0  # seconds
-_BUSY = "while True: pass"
+_PATIENCE = 120.0  # seconds
+_WARM_UP = 3.0  # seconds
+_SAMPLED = 0.2  # seconds between two looks at the node's memory
+_INFERENCE = "inference p50/p95/p99 (ms)"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What runs: cameras at a rate (Hz), busy loops beside them, who listens.
+    """What runs: cameras at rates (Hz), busy loops beside them, what is listened to.
 
-    outputs: "labels", "all" or "none". cores: that the node may use, 0 for all. folder: a recording to play, not a
-    simulated room.
+    outputs: some of ALL. cores: that the node may use, 0 for all. folder: a recording, which the cameras play. work:
+    where the published network and its graph are kept.
     """
 
     model: str = "demo"
-    rate: float = 30.0
-    cameras: int = 1
+    rates: tuple[float, ...] = (30.0,)
     busy: int = 0
-    outputs: str = "labels"
+    outputs: tuple[str, ...] = ("labels",)
     cores: int = 0
     seconds: float = 10.0
-    folder: str = ""
+    folder: Path = GOLDEN_FRAMES
+    work: Path | None = None
+
+    @property
+    def cameras(self) -> list[str]:
+        """Their names."""
+        return [f"camera_{number}" for number in range(len(self.rates))]
 
 
-def measure(run: Run) -> dict[str, Any]:
-    """Rates in Hz, ages in ms, drops as a share of the sent, cores and MiB of the node; ages of the run's two halves.
+class Listener:
+    """Hears cameras and node.
 
-    Raises SystemExit where no label comes.
+    labels: arrivals of each camera's, monotonic seconds and age in ms. sent: frames of each camera. memory: monotonic
+    seconds and MiB of the node. status: what the node's first camera last said on /diagnostics, by key.
     """
-    environment = {**os.environ, **large_message_environment(os.environ), "ROS_DOMAIN_ID": str(random.randint(1, 100))}
-    names = [f"camera_{number}" for number in range(run.cameras)]
-    with ExitStack() as stack:
-        for name in names:
-            source = ["source:=folder", f"folder:={run.folder}"] if run.folder else ["source:=sim"]
-            stack.enter_context(_process("camera_node", environment, [*source, f"rate:={run.rate}"], name))
-        parameters = [f"model:={run.model}", f"cameras:=[{', '.join(names)}]"]
-        node = stack.enter_context(_process("segmentation_node", environment, parameters, ""))
-        if run.cores:
-            os.sched_setaffinity(node.pid, sorted(os.sched_getaffinity(0))[: run.cores])
-        for _ in range(run.busy):
-            stack.enter_context(_ended(subprocess.Popen([sys.executable, "-c", _BUSY], stderr=subprocess.DEVNULL)))
-        context = rclpy.Context()
-        context.init(domain_id=int(environment["ROS_DOMAIN_ID"]))
-        try:
-            return _listen(context, run, names, psutil.Process(node.pid))
-        finally:
-            context.try_shutdown()
 
+    def __init__(self, context: rclpy.Context, cameras: Sequence[str], process: psutil.Process) -> None:
+        self._node = rclpy.create_node("benchmark", context=context)
+        self._executor = rclpy.executors.SingleThreadedExecutor(context=context)
+        self._executor.add_node(self._node)
+        self._subscriptions: dict[str, list[Any]] = {}
+        self.cameras, self.process = cameras, process
+        self.status: dict[str, str] = {}
+        self.clear()
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        for camera in cameras:
+            self._node.create_subscription(
+                CameraInfo, f"{camera}/rgb/camera_info", partial(self._on_sent, camera), _HEARD
+            )
 
-def _listen(context: rclpy.Context, run: Run, names: Sequence[str], node: psutil.Process) -> dict[str, Any]:
-    listener = rclpy.create_node("benchmark", context=context)
-    executor = rclpy.executors.SingleThreadedExecutor(context=context)
-    executor.add_node(listener)
-    ages: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    sent = dict.fromkeys(names, 0)
+    def clear(self) -> None:
+        """Forget what was heard, but for the status."""
+        self.labels: dict[str, list[tuple[float, float]]] = {camera: [] for camera in self.cameras}
+        self.sent = dict.fromkeys(self.cameras, 0)
+        self.memory: list[tuple[float, float]] = []
 
-    def count(name: str, _: CameraInfo) -> None:
-        sent[name] += 1
+    def listen(self, *outputs: str) -> None:
+        """Subscribe to outputs of every camera; nothing is done with those that are not labels."""
+        for output in outputs:
+            kind = SegmentationSummary if output == "summary" else Image
+            self._subscriptions[output] = [
+                self._node.create_subscription(
+                    kind,
+                    f"{camera}/segmentation/{output}",
+                    partial(self._on_labels, camera) if output == "labels" else lambda _: None,
+                    _HEARD,
+                )
+                for camera in self.cameras
+            ]
 
-    def labelled(name: str, message: Image) -> None:
-        now = listener.get_clock().now().nanoseconds
-        ages[name].append((time.monotonic(), (now - stamp_ns(message.header)) * 1e-6))
+    def leave(self, *outputs: str) -> None:
+        """Subscribe no more."""
+        for output in outputs:
+            for subscription in self._subscriptions.pop(output):
+                self._node.destroy_subscription(subscription)
 
-    def drop(_: Any) -> None:
-        """Nothing is done with the others."""
+    def spin(self, seconds: float, until: Callable[[], object] = lambda: False) -> float:
+        """Listen for so long, or until something is true; the seconds that it took."""
+        start = time.monotonic()
+        while (now := time.monotonic()) < start + seconds and not until():
+            self._executor.spin_once(timeout_sec=0.05)
+            if not self.memory or now > self.memory[-1][0] + _SAMPLED:
+                self.memory.append((now, self.process.memory_info().rss / 2**20))
+        return time.monotonic() - start
 
-    for name in names:
-        listener.create_subscription(CameraInfo, f"{name}/rgb/camera_info", partial(count, name), _HEARD)
-        if run.outputs != "none":
-            listener.create_subscription(Image, f"{name}/segmentation/labels", partial(labelled, name), _HEARD)
-        for output in ("overlay", "color", "confidence") if run.outputs == "all" else ():
-            listener.create_subscription(Image, f"{name}/segmentation/{output}", drop, _HEARD)
-        if run.outputs == "all":
-            listener.create_subscription(SegmentationSummary, f"{name}/segmentation/summary", drop, _HEARD)
-    _spin_until(executor, lambda: run.outputs == "none" or all(ages.values()), _PATIENCE)
-    if run.outputs != "none" and not all(ages.values()):
-        raise SystemExit(f"no label within {_PATIENCE:.0f} s")
-    _spin_until(executor, lambda: False, 15.0 if run.outputs == "none" else 2.0)
-    for name in names:
-        ages[name].clear()
-        sent[name] = 0
-    start, before = time.monotonic(), node.cpu_times()
-    _spin_until(executor, lambda: False, run.seconds)
-    wall, after = time.monotonic() - start, node.cpu_times()
-    used = (after.user + after.system - before.user - before.system) / wall
-    figures: dict[str, Any] = {"cores": round(used, 3), "rss_mib": round(node.memory_info().rss / 2**20)}
-    if run.outputs == "none":
-        return figures
-    every = sorted(one for came in ages.values() for one in came)
-    halves = np.array_split([age for _, age in every], 2)
-    p50, p99 = np.percentile([age for _, age in every], (50, 99))
-    return figures | {
-        "sent_hz": round(sum(sent.values()) / wall, 1),
-        "labels_hz": round(len(every) / wall, 1),
-        "labels_hz_by_camera": [round(len(came) / wall, 1) for came in ages.values()],
-        "dropped": round(max(0.0, 1 - len(every) / max(1, sum(sent.values()))), 3),
-        "age_p50_ms": round(float(p50), 1),
-        "age_p99_ms": round(float(p99), 1),
-        "age_p50_of_halves_ms": [round(float(np.median(half)), 1) for half in halves],
-    }
+    def wait(self, until: Callable[[], object], what: str) -> float:
+        """The seconds until something is true. Raises SystemExit where it does not come true."""
+        seconds = self.spin(_PATIENCE, until)
+        if not until():
+            raise SystemExit(f"no {what} within {_PATIENCE:.0f} s")
+        return seconds
 
+    def inference_ms(self) -> float:
+        """Median of the newest frames, as the node says. Raises SystemExit where it does not."""
+        self.wait(lambda: _INFERENCE in self.status, "stage times on /diagnostics")
+        return float(self.status[_INFERENCE].split("/")[0])
 
-def _spin_until(executor: Any, finished: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not finished() and time.monotonic() < end:
-        executor.spin_once(timeout_sec=0.05)
+    def _on_sent(self, camera: str, _: CameraInfo) -> None:
+        self.sent[camera] += 1
 
+    def _on_labels(self, camera: str, message: Image) -> None:
+        now = self._node.get_clock().now().nanoseconds
+        self.labels[camera].append((time.monotonic(), (now - stamp_ns(message.header)) * 1e-6))
 
-def _process(module: str, environment: dict[str, str], parameters: Sequence[str], namespace: str) -> Any:
-    arguments = [part for parameter in parameters for part in ("-p", parameter)]
-    arguments += ["-r", f"__ns:=/{namespace}"] if namespace else []
-    command = [sys.executable, "-m", f"asymformer_ros.node.{module}", "--ros-args", "--log-level", "warn", *arguments]
-    return _ended(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {value.key: value.value for value in status.values}
+            if "published rate (Hz)" in values and (self.cameras[0] in status.name or len(self.cameras) == 1):
+                self.status = values
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """End a process at the end of the block."""
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(_PATIENCE)
+def listening(run: Run) -> Iterator[Listener]:
+    """Cameras, node and busy loops, in a domain of their own; outputs are subscribed to, and nothing is waited for."""
+    environment = {**os.environ, **large_message_environment(os.environ), "ROS_DOMAIN_ID": str(random.randint(1, 100))}
+    with ExitStack() as stack:
+        work = run.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        parameters = [*node_parameters(run.model, work), f"cameras:=[{', '.join(run.cameras)}]"]
+        for camera, rate in zip(run.cameras, run.rates, strict=True):
+            source = ("source:=folder", f"folder:={run.folder}", f"rate:={float(rate)}")
+            stack.enter_context(running(_arguments("camera_node", source, camera), environment=environment))
+        node = stack.enter_context(running(_arguments("segmentation_node", parameters), environment=environment))
+        if run.cores:
+            os.sched_setaffinity(node.pid, sorted(os.sched_getaffinity(0))[: run.cores])
+        stack.enter_context(busy_loops(run.busy))
+        context = rclpy.Context()
+        context.init(domain_id=int(environment["ROS_DOMAIN_ID"]))
+        stack.callback(context.try_shutdown)
+        listener = Listener(context, run.cameras, psutil.Process(node.pid))
+        listener.listen(*run.outputs)
+        yield listener
 
 
-def options(parser: Any) -> None:
-    """The options that each benchmark of the node has."""
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--folder", default="", help="a recorded folder that the cameras play, not a simulated room")
-    parser.add_argument("--seconds", type=float, default=10.0, help="that each row is measured")
-    parser.add_argument("--quick", action="store_true", help="3 seconds, and fewer rows")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+def _arguments(module: str, parameters: Sequence[str], namespace: str = "") -> list[str]:
+    given = [part for parameter in parameters for part in ("-p", parameter)]
+    given += ["-r", f"__ns:=/{namespace}"] if namespace else []
+    return ["-m", f"asymformer_ros.node.{module}", "--ros-args", "--log-level", "warn", *given]
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of the same keys in Markdown."""
-    names = list(rows[0])
-    lines = [f"| {' | '.join(names).replace('_', ' ')} |", "|---" * len(names) + "|"]
-    lines += [f"| {' | '.join(_told(row[name]) for name in names)} |" for row in rows]
-    return "\n".join(lines)
+def labelled(listener: Listener) -> None:
+    """Wait until labels of each camera come, and for a warm-up. Raises SystemExit where none come."""
+    listener.wait(lambda: all(listener.labels.values()), "label of each camera")
+    listener.spin(_WARM_UP)
 
 
-def _told(value: Any) -> str:
-    return " / ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+def measure(run: Run) -> dict[str, Any]:
+    """A stream of labels from its first ones on; see `stream`. Raises SystemExit where no label comes."""
+    with listening(run) as listener:
+        labelled(listener)
+        return stream(listener, run.seconds)
+
+
+def cores(listener: Listener, seconds: float) -> tuple[float, float]:
+    """What the node takes of the processor while this listens for so many seconds, and how many they were."""
+    before = listener.process.cpu_times()
+    wall = listener.spin(seconds)
+    after = listener.process.cpu_times()
+    return (after.user + after.system - before.user - before.system) / wall, wall
+
+
+def stream(listener: Listener, seconds: float) -> dict[str, Any]:
+    """What comes within so many seconds: rates in Hz, ages and inference in ms, cores and MiB of the node.
+
+    age_slope_ms_per_s and memory_slope_mib_per_s: by least squares; where a queue grew, so would they.
+    """
+    listener.clear()
+    used, wall = cores(listener, seconds)
+    came = np.array(sorted(one for labels in listener.labels.values() for one in labels))
+    if len(came) < 3:
+        raise SystemExit(f"{len(came)} labels within {seconds:.0f} s are too few: measure longer")
+    memory = np.array(listener.memory)
+    p50, p99 = np.percentile(came[:, 1], (50, 99))
+    figures = {
+        "sent_hz": sum(listener.sent.values()) / wall,
+        "labels_hz": len(came) / wall,
+        "dropped": max(0.0, 1 - len(came) / max(1, sum(listener.sent.values()))),
+        "age_p50_ms": p50,
+        "age_p99_ms": p99,
+        "inference_ms": listener.inference_ms(),
+        "age_slope_ms_per_s": np.polyfit(*came.T, 1)[0],
+        "memory_slope_mib_per_s": np.polyfit(*memory.T, 1)[0],
+        "rss_mib": memory[-1, 1],
+        "cores": used,
+    }
+    return {name: round(float(value), 2) for name, value in figures.items()}
+
+
+def command_line_of_node(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that each benchmark of the node has."""
+    parser = command_line(description)
+    parser.add_argument("--folder", type=Path, default=GOLDEN_FRAMES, help="a recording (default: the package's own)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="that each row is measured (default: 10)")
+    parser.add_argument("--work", type=Path, help="folder in which models and their graphs are kept")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """One stream. Returns 0."""
+    parser = command_line_of_node(__doc__)
+    parser.add_argument("--model", default="demo", help="known name, bundle, .onnx file (default: demo)")
+    parser.add_argument("--rates", default="30", help="of the cameras, Hz, with commas between (default: 30)")
+    parser.add_argument("--busy", type=int, default=0, help="busy loops beside (default: 0)")
+    parser.add_argument("--outputs", default="labels", help=f"some of {','.join(ALL)} (default: labels)")
+    args = parser.parse_args(argv)
+    rates, outputs = tuple(float(rate) for rate in args.rates.split(",")), tuple(args.outputs.split(","))
+    seconds = 3.0 if args.quick else args.seconds
+    figures = measure(Run(args.model, rates, args.busy, outputs, 0, seconds, args.folder, args.work))
+    return finish(args, figures, table_of([figures]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,41 +1,69 @@
-"""What several cameras, and fewer cores, make of rate and age.
+"""What several cameras, of one rate and of different ones, and fewer cores make of rate and age.
 
 python benchmarks/scaling.py
+
+`fair_hz` is what each camera gets where the labels that came are shared fairly: those that ask for less than an equal
+share get all that they ask for, the others the same of the rest. `least_share` is the worst camera's part of it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from node_run import Run, measure, options, table
+import numpy as np
+from measuring import finish, table_of
+from node_run import Run, command_line_of_node, labelled, listening, stream
 
-_RATE = 10.0  # Hz, of each camera
+_DIFFERENT = (30.0, 15.0, 5.0, 1.0)
+_ON_ONE_CORE = ((10.0,), _DIFFERENT)
+_ON_ALL = ((10.0,), (10.0,) * 2, (10.0,) * 4, _DIFFERENT)  # Hz, of each camera
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table. Returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options(parser)
-    args = parser.parse_args(argv)
+    args = command_line_of_node(__doc__).parse_args(argv)
     cores = len(os.sched_getaffinity(0))
-    plans = [(1, cores), (4, cores)] if args.quick else [(n, c) for c in sorted({1, cores}) for n in (1, 2, 4)]
+    plans = [(rates, 1) for rates in _ON_ONE_CORE] if cores > 1 else []
+    plans += [(rates, cores) for rates in _ON_ALL]
     seconds = 3.0 if args.quick else args.seconds
-    rows = [
-        {
-            "cameras": cameras,
-            "cores_given": given,
-            **measure(Run(args.model, _RATE, cameras, 0, "labels", given, seconds, args.folder)),
-        }
-        for cameras, given in plans
+    runs = [
+        Run(rates=rates, cores=given, seconds=seconds, folder=args.folder)
+        for rates, given in (plans[-1:] if args.quick else plans)
     ]
-    print(table(rows))
-    if args.json:
-        args.json.write_text(json.dumps({"scaling": rows}, indent=2) + "\n")
-    return 0
+    rows = [measure(run) for run in runs]
+    return finish(args, {"rows": rows}, table_of(rows))
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """One row."""
+    with listening(run) as listener:
+        labelled(listener)
+        figures = stream(listener, run.seconds)
+        came = [len(labels) / run.seconds for labels in listener.labels.values()]
+        sent = [count / run.seconds for count in listener.sent.values()]
+        ages = [float(np.median([age for _, age in labels])) if labels else None for labels in listener.labels.values()]
+    fair = fair_rates(sent, sum(came))
+    return {
+        "cameras_hz": list(run.rates),
+        "cores_given": run.cores,
+        "labels_hz_by_camera": [round(rate, 1) for rate in came],
+        "fair_hz": [round(rate, 1) for rate in fair],
+        "least_share": round(min(got / due for got, due in zip(came, fair, strict=True) if due), 2),
+        "age_p50_ms_by_camera": [age and round(age, 1) for age in ages],
+        **figures,
+    }
+
+
+def fair_rates(wanted: Sequence[float], total: float) -> list[float]:
+    """`total` shared among those who want so much: none more than it wants, all others the same."""
+    fair, left = [0.0] * len(wanted), total
+    for done, at in enumerate(sorted(range(len(wanted)), key=lambda index: wanted[index])):
+        fair[at] = min(wanted[at], left / (len(wanted) - done))
+        left -= fair[at]
+    return fair
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from measuring import running
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -137,18 +137,10 @@ class Surroundings(Node):
 
 
 @contextlib.contextmanager
-def running(*command: str, output: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def logged(*command: str, output: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """A process that ends with the block. output: a file for what it says."""
-    with open(output or os.devnull, "ab") as file:
-        process = subprocess.Popen([sys.executable, *command], stdout=file, stderr=file)
-    try:
+    with open(output or os.devnull, "ab") as file, running(command, file) as process:
         yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            process.kill()
 
 
 class Camera:
@@ -165,7 +157,7 @@ class Camera:
         self._seed += 1
         script = str(_HERE / "soak_camera.py")
         arguments = (str(self._seed), str(self._rate), str(self._start))
-        self.process = self._stack.enter_context(running(script, *arguments, output=self.output))
+        self.process = self._stack.enter_context(logged(script, *arguments, output=self.output))
         return "camera killed and started again"
 
     def close(self) -> None:
@@ -185,7 +177,7 @@ def run(arguments: argparse.Namespace, work: Path) -> Soak:
     soak.journal, soak.node_log = work / "journal", work / "node.log"
     os.environ["SOAK_JOURNAL"] = str(soak.journal)
     node_command = (str(_HERE / "soak_node.py"), "--ros-args", *options)
-    with running(*node_command, output=soak.node_log) as node, running(*_never_reads()):
+    with logged(*node_command, output=soak.node_log) as node, logged(*_never_reads()):
         surroundings = Surroundings(soak, arguments.seed)
         while not surroundings.count_publishers("segmentation/labels") and node.poll() is None:
             rclpy.spin_once(surroundings, timeout_sec=0.5)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from measuring import picture
 from soak_reasons import UNATTRIBUTED, reasons, short
 
 from asymformer_ros.optional import installed
@@ -216,29 +217,22 @@ def _joined(values: dict[str, Any], *names: str) -> str:
 
 def plot(soak: Soak, path: Path) -> None:
     """Memory and ages over the run."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     samples = np.array(soak.samples)
-    figure, (upper, lower) = pyplot.subplots(2, 1, sharex=True, figsize=(9, 6))
-    upper.plot(samples[:, 0] / 60, samples[:, 1], label="resident")
-    upper.plot(samples[:, 0] / 60, samples[:, 2], label="unshared")
-    upper.set_ylabel("memory of the node (MiB)")
-    upper.set_ylim(bottom=0)
-    upper.legend()
     when = {one["stamp"]: one for one in soak.sent if not one["faults"]}
-    for calm, name in ((True, "calm"), (False, "between faults")):
-        ages = [
-            ((at - soak.start_ns) / 60e9, (at - when[stamp]["at"]) * 1e-6)
-            for stamp, at in soak.labelled
-            if stamp in when and when[stamp]["calm"] == calm
-        ]
-        lower.plot(*zip(*ages, strict=True), ".", markersize=2, label=name) if ages else None
-    lower.set_ylabel("age of labels (ms)")
-    lower.set_yscale("log")
-    lower.set_xlabel("minutes")
-    lower.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=80)
+    with picture(path, 2, (9, 6)) as (upper, lower):
+        upper.plot(samples[:, 0] / 60, samples[:, 1], label="resident")
+        upper.plot(samples[:, 0] / 60, samples[:, 2], label="unshared")
+        upper.set_ylabel("memory of the node (MiB)")
+        upper.set_ylim(bottom=0)
+        upper.legend()
+        for calm, name in ((True, "calm"), (False, "between faults")):
+            ages = [
+                ((at - soak.start_ns) / 60e9, (at - when[stamp]["at"]) * 1e-6)
+                for stamp, at in soak.labelled
+                if stamp in when and when[stamp]["calm"] == calm
+            ]
+            lower.plot(*zip(*ages, strict=True), ".", markersize=2, label=name) if ages else None
+        lower.set_ylabel("age of labels (ms)")
+        lower.set_yscale("log")
+        lower.set_xlabel("minutes")
+        lower.legend()

@@ -3,14 +3,12 @@
     python benchmarks/startup.py
     python benchmarks/startup.py --quick --json startup.json
 
-A simulated camera and a subscriber of labels run already when the node starts, each in a process of its own, all with
+A recorded camera and a subscriber of labels run already when the node starts, each in a process of its own, all with
 the package's Fast DDS profile or without it. Medians of several starts; `interpreter` is `python -c pass` beside them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import re
@@ -19,20 +17,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import rclpy
+from measuring import by_turns, command_line, finish, running, table
 from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import Image
 
+from asymformer_ros.engine.frames import GOLDEN_FRAMES
 from asymformer_ros.node.fastdds import CHOSEN_BY_USER, large_message_environment
-
-LIMITS = {"help": 0.12, "segmenting": 0.7, "first_label": 1.5}
-"""Seconds, on idle cores."""
 
 _PATIENCE = 30.0  # seconds
 
@@ -41,13 +37,12 @@ def help_seconds(runs: int) -> dict[str, float]:
     """Median seconds of each subcommand's --help, and of the interpreter alone, by turns."""
     commands = {"interpreter": ["-c", "pass"], "asymformer": ["-m", "asymformer_ros.cli.main", "--help"]}
     commands |= {name: ["-m", "asymformer_ros.cli.main", name, "--help"] for name in subcommands()}
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(runs):
-        for name, arguments in commands.items():
-            start = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
-            times[name].append(time.perf_counter() - start)
-    return {name: round(float(np.median(values)), 3) for name, values in times.items()}
+    actions = [
+        partial(subprocess.run, [sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+        for arguments in commands.values()
+    ]
+    seconds = np.median(by_turns(actions, runs).wall, axis=1) / 1e3
+    return {name: round(float(value), 3) for name, value in zip(commands, seconds, strict=True)}
 
 
 def subcommands() -> list[str]:
@@ -56,18 +51,6 @@ def subcommands() -> list[str]:
         [sys.executable, "-m", "asymformer_ros.cli.main", "--help"], capture_output=True, text=True, check=True
     ).stdout
     return re.findall(r"^    ([a-z-]+)(?:  +\w|$)", told.partition("SUBCOMMAND\n")[2], re.MULTILINE)
-
-
-@contextmanager
-def process(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A process of this Python with its output in a pipe, ended with SIGINT."""
-    command = [sys.executable, *arguments]
-    started = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        yield started
-    finally:
-        started.send_signal(signal.SIGINT)
-        started.communicate(timeout=_PATIENCE)
 
 
 def node_start(model: str, environment: dict[str, str]) -> dict[str, float]:
@@ -90,7 +73,7 @@ def node_start(model: str, environment: dict[str, str]) -> dict[str, float]:
     spinning.start()
     start = time.monotonic()
     arguments = ["-m", "asymformer_ros.node.segmentation_node", "--ros-args", "-p", f"model:={model}"]
-    with process(arguments, environment) as node:
+    with running(arguments, subprocess.PIPE, environment) as node:
         assert node.stdout is not None, "a pipe"
         reading = threading.Thread(target=_read, args=(node.stdout, note), daemon=True)
         reading.start()
@@ -127,10 +110,10 @@ def node_starts(model: str, runs: int, profile: bool) -> dict[str, float]:
     if profile:
         os.environ.update(large_message_environment(os.environ))
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    camera = ["-m", "asymformer_ros.node.camera_node", "--ros-args", "-p", "source:=sim", "-p", "rate:=30.0"]
-    with process(camera, environment) as running:
-        assert running.stdout is not None, "a pipe"
-        while "publishing" not in (line := running.stdout.readline()):
+    camera = ["-m", "asymformer_ros.node.camera_node", "--ros-args", "-p", "source:=folder", "-p", "rate:=30.0"]
+    with running([*camera, "-p", f"folder:={GOLDEN_FRAMES}"], subprocess.PIPE, environment) as publishing:
+        assert publishing.stdout is not None, "a pipe"
+        while "publishing" not in (line := publishing.stdout.readline()):
             if not line:
                 raise SystemExit("the camera has ended")
         found = [node_start(model, environment) for _ in range(runs)]
@@ -139,31 +122,21 @@ def node_starts(model: str, runs: int, profile: bool) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table. Returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one run of each")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    """Print the tables. Returns 0."""
+    parser = command_line(__doc__)
+    parser.add_argument("--model", default="demo", help="known name, bundle, .onnx file (default: demo)")
+    parser.add_argument("--runs", type=int, default=5, help="of each (default: 5)")
     args = parser.parse_args(argv)
     runs = 1 if args.quick else args.runs
-    figures: dict[str, Any] = {"model": args.model, "limits_s": LIMITS}
-    figures["node_s"] = {name: node_starts(args.model, runs, name == "profile") for name in ("profile", "default")}
-    figures["help_s"] = help_seconds(runs)
-    print(table(figures))
-    if args.json:
-        args.json.write_text(json.dumps({"startup": figures}, indent=2) + "\n")
-    return 0
+    starts = {name: node_starts(args.model, runs, name == "profile") for name in ("profile", "default")}
+    helps = help_seconds(runs)
+    return finish(args, {"model": args.model, "node_s": starts, "help_s": helps}, _told(args.model, starts, helps))
 
 
-def table(figures: dict[str, Any]) -> str:
-    """The figures in Markdown."""
-    lines = ["| node of `demo` | model loaded (s) | segmenting (s) | first label (s) |", "|---|---|---|---|"]
-    for name, row in figures["node_s"].items():
-        lines.append(f"| {name} | {row['loaded']} | {row['segmenting']} | {row['first_label']} |")
-    lines += [f"| limit | | {LIMITS['segmenting']} | {LIMITS['first_label']} |", "", "| `--help` of | s |", "|---|---|"]
-    lines += [f"| {name} | {seconds:.3f} |" for name, seconds in figures["help_s"].items()]
-    return "\n".join([*lines, f"| limit | {LIMITS['help']} |"])
+def _told(model: str, starts: dict[str, dict[str, float]], helps: dict[str, float]) -> str:
+    head = (f"node of `{model}`, DDS", "model loaded (s)", "segmenting (s)", "first label (s)")
+    told = table(head, [(name, row["loaded"], row["segmenting"], row["first_label"]) for name, row in starts.items()])
+    return f"{told}\n\n{table(('`--help` of', 's'), helps.items())}"
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import pytest
 from asymformer_ros.cli.main import main
 from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.evaluation.speed import WARM_UP, PeakMemory, Times, busy_loops, measure
+from asymformer_ros.evaluation.speed import WARM_UP, PeakMemory, Times, measure
 from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.selection import open_serving
+from asymformer_ros.system.busy import busy_loops
 
 
 def test_percentiles_are_of_all_times() -> None:

@@ -78,9 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _measured(args: argparse.Namespace, backend: str) -> dict[str, Any]:
     from asymformer_ros.engine.frames import sample_frames
-    from asymformer_ros.evaluation.speed import PeakMemory, busy_loops, measure
+    from asymformer_ros.evaluation.speed import PeakMemory, measure
     from asymformer_ros.inference.options import ServingOptions
     from asymformer_ros.inference.selection import open_serving
+    from asymformer_ros.system.busy import busy_loops
 
     frames, memory, started = list(sample_frames(args.recording, 8)), PeakMemory(), time.perf_counter()
     options = ServingOptions(backend, args.device, args.label_set, wait=True)

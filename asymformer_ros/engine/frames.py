@@ -13,7 +13,7 @@ from asymformer_ros.frames.recording import RgbdRecording
 
 SIMULATED = "simulated rooms"
 
-_GOLDEN_FRAMES = Path(__file__).parent / "golden_frames"
+GOLDEN_FRAMES = Path(__file__).parent / "golden_frames"
 """Four frames of 640x480 from the simulated world (seeds 3000008, 3000039, 3000009, 3000027). They are files, so that
 they are the same on every machine, and that none of them needs a ray caster."""
 
@@ -25,5 +25,5 @@ def sample_frames(folder: Path | None, count: int) -> Iterator[RgbdFrame]:
     """
     if count < 1:
         raise ConfigurationError(f"count must be at least 1 frame, got {count}")
-    recording = RgbdRecording(folder or _GOLDEN_FRAMES)
+    recording = RgbdRecording(folder or GOLDEN_FRAMES)
     return (recording[int(at)] for at in np.unique(np.linspace(0, len(recording) - 1, count).round().astype(int)))

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter
@@ -20,12 +15,9 @@ from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.segmenter import Segmenter
-from asymformer_ros.system.signals import end_with_parent
 
 WARM_UP = 5
 """Frames before anything counts."""
-
-_SPIN = "while True: pass"
 
 
 @dataclass(frozen=True)
@@ -80,21 +72,6 @@ def measure(backend: InferenceBackend, frames: Sequence[RgbdFrame], count: int) 
             network.append((middle - start) * 1e3)
             whole.append((end - middle) * 1e3)
     return Speed(Times.of(network), Times.of(whole))
-
-
-@contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """So many processes that do nothing but take a core, meanwhile; they end with this one, however it ends."""
-    loops: list[subprocess.Popen[bytes]] = []
-    try:
-        for _ in range(count):
-            ending = partial(end_with_parent, os.getpid())
-            loops.append(subprocess.Popen([sys.executable, "-c", _SPIN], preexec_fn=ending, start_new_session=True))
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
 
 
 class PeakMemory:
