@@ -39,6 +39,8 @@ _HEARD = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 _PATIENCE = 120.0  # seconds
 _WARM_UP = 3.0  # seconds
 _SAMPLED = 0.2  # seconds between two looks at the node's memory
+_FEWEST = 10
+"""Labels of a stream that say something of it."""
 _INFERENCE = "inference p50/p95/p99 (ms)"
 
 
@@ -128,6 +130,10 @@ class Listener:
             raise SystemExit(f"no {what} within {_PATIENCE:.0f} s")
         return seconds
 
+    def arrivals(self) -> list[tuple[float, float]]:
+        """Those of all cameras, the first one first."""
+        return sorted(one for labels in self.labels.values() for one in labels)
+
     def inference_ms(self) -> float:
         """Median of the newest frames, as the node says. Raises SystemExit where it does not."""
         self.wait(lambda: _INFERENCE in self.status, "stage times on /diagnostics")
@@ -150,8 +156,12 @@ class Listener:
 @contextmanager
 def listening(run: Run) -> Iterator[Listener]:
     """Cameras, node and busy loops, in a domain of their own; outputs are subscribed to, and nothing is waited for."""
-    environment = {**os.environ, **large_message_environment(os.environ), "ROS_DOMAIN_ID": str(random.randint(1, 100))}
+    profile, domain = large_message_environment(os.environ), random.randint(1, 100)
     with ExitStack() as stack:
+        os.environ.update(profile)  # this process hears through it, too
+        for name in profile:
+            stack.callback(os.environ.pop, name)
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
         work = run.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         parameters = [*node_parameters(run.model, work), f"cameras:=[{', '.join(run.cameras)}]"]
         for camera, rate in zip(run.cameras, run.rates, strict=True):
@@ -162,7 +172,7 @@ def listening(run: Run) -> Iterator[Listener]:
             os.sched_setaffinity(node.pid, sorted(os.sched_getaffinity(0))[: run.cores])
         stack.enter_context(busy_loops(run.busy))
         context = rclpy.Context()
-        context.init(domain_id=int(environment["ROS_DOMAIN_ID"]))
+        context.init(domain_id=domain)
         stack.callback(context.try_shutdown)
         listener = Listener(context, run.cameras, psutil.Process(node.pid))
         listener.listen(*run.outputs)
@@ -188,24 +198,25 @@ def measure(run: Run) -> dict[str, Any]:
         return stream(listener, run.seconds)
 
 
-def cores(listener: Listener, seconds: float) -> tuple[float, float]:
-    """What the node takes of the processor while this listens for so many seconds, and how many they were."""
+def cores(listener: Listener, seconds: float, labels: int = 0) -> tuple[float, float]:
+    """What the node takes of the processor while this listens for so many seconds, and how many they were.
+
+    labels: how many come at least meanwhile, however long it takes.
+    """
     before = listener.process.cpu_times()
-    wall = listener.spin(seconds)
+    wall = listener.spin(seconds) + listener.wait(lambda: len(listener.arrivals()) >= labels, "labels")
     after = listener.process.cpu_times()
     return (after.user + after.system - before.user - before.system) / wall, wall
 
 
 def stream(listener: Listener, seconds: float) -> dict[str, Any]:
-    """What comes within so many seconds: rates in Hz, ages and inference in ms, cores and MiB of the node.
+    """What comes within so many seconds, longer where ten labels take longer.
 
-    age_slope_ms_per_s and memory_slope_mib_per_s: by least squares; where a queue grew, so would they.
+    Rates in Hz, ages and inference in ms, cores and MiB of the node. age_slope_ms_per_s and memory_slope_mib_per_s: by least squares; where a queue grew, so would they.
     """
     listener.clear()
-    used, wall = cores(listener, seconds)
-    came = np.array(sorted(one for labels in listener.labels.values() for one in labels))
-    if len(came) < 3:
-        raise SystemExit(f"{len(came)} labels within {seconds:.0f} s are too few: measure longer")
+    used, wall = cores(listener, seconds, _FEWEST)
+    came = np.array(listener.arrivals())
     memory = np.array(listener.memory)
     p50, p99 = np.percentile(came[:, 1], (50, 99))
     figures = {

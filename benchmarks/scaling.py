@@ -42,8 +42,9 @@ def measure(run: Run) -> dict[str, Any]:
     with listening(run) as listener:
         labelled(listener)
         figures = stream(listener, run.seconds)
-        came = [len(labels) / run.seconds for labels in listener.labels.values()]
-        sent = [count / run.seconds for count in listener.sent.values()]
+        seconds = len(listener.arrivals()) / figures["labels_hz"]
+        came = [len(labels) / seconds for labels in listener.labels.values()]
+        sent = [count / seconds for count in listener.sent.values()]
         ages = [float(np.median([age for _, age in labels])) if labels else None for labels in listener.labels.values()]
     fair = fair_rates(sent, sum(came))
     return {

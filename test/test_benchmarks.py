@@ -137,7 +137,7 @@ def test_a_stream_is_measured_on_the_real_node(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(node_run, "_WARM_UP", 0.0)
     with node_run.listening(node_run.Run(rates=(20.0, 5.0))) as listener:
         node_run.labelled(listener)
-        figures = node_run.stream(listener, 2.0)
+        figures = node_run.stream(listener, 1.0)
         process = listener.process
     assert not process.is_running()
     assert 0 < figures["labels_hz"] <= 1.2 * figures["sent_hz"]
