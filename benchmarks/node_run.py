@@ -212,7 +212,8 @@ def cores(listener: Listener, seconds: float, labels: int = 0) -> tuple[float, f
 def stream(listener: Listener, seconds: float) -> dict[str, Any]:
     """What comes within so many seconds, longer where ten labels take longer.
 
-    Rates in Hz, ages and inference in ms, cores and MiB of the node. age_slope_ms_per_s and memory_slope_mib_per_s: by least squares; where a queue grew, so would they.
+    Rates in Hz, ages and inference in ms, cores and MiB of the node. age_slope_ms_per_s and memory_slope_mib_per_s are
+    by least squares; where a queue grew, so would they.
     """
     listener.clear()
     used, wall = cores(listener, seconds, _FEWEST)
