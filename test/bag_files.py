@@ -74,12 +74,13 @@ def write_bag(
     depth_frame: str = "camera",
     depth_late: Mapping[int, int] | None = None,
     repeats: int = 1,
+    turned: bool = False,
 ) -> Path:
     """A bag of frames, each `step` ns; depth is recorded 5 ms behind colour.
 
     transport: "raw" or "compressed", of both. damaged: frames whose colour message is cut short. depth_frame: of raw
     depth's header. depth_late: by how many ns raw depth of a frame is stamped behind its colour. repeats: how often all
-    comes, with the same stamps.
+    comes, with the same stamps. turned: whether each other time the frames come from the last to the first.
     """
     ending, kind = ("", "sensor_msgs/msg/Image")
     if transport == "compressed":
@@ -89,7 +90,8 @@ def write_bag(
         rgb_topic = writer.add_connection(RGB + ending, kind, typestore=TYPES)
         depth_topic = writer.add_connection(DEPTH + ending, kind, typestore=TYPES)
         info_topic = writer.add_connection(INFO, "sensor_msgs/msg/CameraInfo", typestore=TYPES)
-        for at, (rgb, depth) in enumerate([*content] * repeats):
+        backwards = [*content][:: -1 if turned else 1]
+        for at, (rgb, depth) in enumerate(([*content, *backwards] * repeats)[: len(content) * repeats]):
             number, recorded = at % len(content), START + at * step
             stamp = START + number * step
             if transport == "raw":

@@ -105,14 +105,25 @@ def test_a_bag_where_no_depth_fits_is_not_done(tmp_path: Path) -> None:
     assert len([line for line in lines(tmp_path / "out") if "error" in line]) == 6
 
 
-def test_stamps_that_repeat_are_named_and_replace_nothing(tmp_path: Path, truth: list[np.ndarray]) -> None:
-    frames = [*FRAMES, FRAMES[0]]  # 0.6 s back is a jump in time
-    bag = write_bag(tmp_path / "drive", frames, repeats=2)
-    assert segment(bag, "-o", tmp_path / "out") == 3
-    np.testing.assert_array_equal(labels(tmp_path / "out"), [*truth, truth[0]])
-    broken = [line for line in lines(tmp_path / "out") if "error" in line]
-    assert len(broken) == 7
-    assert broken[0]["name"] == f"{START} again, frame 7 of its chunk"
+@pytest.mark.parametrize("chunk", [60, 0.3])
+def test_frames_whose_stamps_repeat_are_neither_lost_nor_doubled(
+    chunk: float, tmp_path: Path, truth: list[np.ndarray]
+) -> None:
+    """As where a simulation began again: the later ones have their time of recording in their name, in any chunk."""
+    order = [0, 1, 2, 3, 4, 5, 0]  # 0.6 s back is a jump in time
+    bag = write_bag(tmp_path / "drive", [FRAMES[at] for at in order], repeats=2, turned=True)
+    out = tmp_path / "out"
+    assert segment(bag, "-o", out, "--chunk", chunk, "--bag") == 0
+    np.testing.assert_array_equal(labels(out), [truth[at] for at in [*order, *reversed(order)]])
+    stamps = [START + number * STEP for number in range(7)]
+    recorded = [START + number * STEP + 1_000_000 for number in range(14)]
+    later = [f"{stamp}-{at}" for stamp, at in zip(stamps, recorded[7:], strict=True)]
+    assert [line["name"] for line in lines(out)] == [*map(str, stamps), *later]
+    assert [line["recorded"] for line in lines(out)] == recorded
+    with AnyReader([out / "bag"]) as reader:
+        (of_labels,) = [one for one in reader.connections if one.topic == "/segmentation/labels"]
+        shown = [reader.deserialize(data, of_labels.msgtype) for _, _, data in reader.messages([of_labels])]
+    np.testing.assert_array_equal([one.data.reshape(72, 96) for one in shown], labels(out))
 
 
 def test_the_last_nanoseconds_of_a_bag_belong_to_its_last_chunk(bag: Path) -> None:

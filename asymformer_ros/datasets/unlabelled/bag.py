@@ -123,7 +123,8 @@ class BagSource:
             alone[:] = [one for one in alone if one[0] >= stamp and one != (stamp, rgb.recorded)]
             if is_within:
                 facts = {"stamp": stamp, "recorded": rgb.recorded, "depth_stamp": stamp_ns(depth.header)}
-                yield Item(str(stamp), partial(_frame, rgb, depth), facts, partial(_intrinsics, info))
+                other = _other_name(stamp, rgb.recorded)
+                yield Item(str(stamp), partial(_frame, rgb, depth), facts, partial(_intrinsics, info), other)
 
     def _compare(self, rgb: Stamped, depth: Stamped) -> None:
         """Warn, once, where colour and depth are not in one camera's frame."""
@@ -196,7 +197,13 @@ def open_bag(path: AnyPath) -> AnyReader:
 
 
 def _without_depth(rgb: tuple[int, int]) -> Broken:
-    return Broken(str(rgb[0]), f"no depth within {SLOP * 1000:g} ms of its stamp", is_fault=False)
+    said = f"no depth within {SLOP * 1000:g} ms of its stamp"
+    return Broken(str(rgb[0]), said, is_fault=False, other_name=_other_name(*rgb))
+
+
+def _other_name(stamp: int, recorded: int) -> str:
+    """Of colour whose stamp is that of an earlier one, as where a simulation begins again: the same in any chunk."""
+    return f"{stamp}-{recorded}"
 
 
 def _frame(rgb: Stamped, depth: Stamped) -> RgbdFrame:

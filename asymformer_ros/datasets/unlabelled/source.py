@@ -55,22 +55,28 @@ class Item:
     """A frame to segment.
 
     read: raises FrameError where it cannot be had. facts: where it is from, JSON-ready. intrinsics: of its camera, for
-    images of a size, (height, width); raises AsymformerError where they are not known.
+    images of a size, (height, width); raises AsymformerError where they are not known. other_name: what it is called
+    where an earlier frame has its name; "" where names do not repeat in a healthy source.
     """
 
     name: str
     read: Callable[[], RgbdFrame]
     facts: Mapping[str, object] = field(default_factory=dict)
     intrinsics: Callable[[tuple[int, int]], Intrinsics] = lambda size: Intrinsics.typical(size[1], size[0])
+    other_name: str = ""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """What cannot be read, and why. is_fault: False for colour without depth, of which healthy bags have some, too."""
+    """What cannot be read, and why. is_fault: False for colour without depth, of which healthy bags have some, too.
+
+    other_name: as of Item.
+    """
 
     name: str
     error: str
     is_fault: bool = True
+    other_name: str = ""
 
 
 class Source(Protocol):

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -60,11 +60,16 @@ class Job:
 
 @dataclass
 class Part:
-    """What is known of a chunk: a line for each frame, in order. is_done: whether nothing is missing."""
+    """What is known of a chunk: a line for each frame, in order. is_done: whether nothing is missing.
+
+    taken: names that frames of earlier chunks have. is_given_up: whether it ended each worker that had it in hand.
+    """
 
     lines: list[dict[str, object]] = field(default_factory=list)
     is_done: bool = False
     backend: str = ""
+    taken: list[str] = field(default_factory=list)
+    is_given_up: bool = False
 
     @classmethod
     def read(cls, store: Store, index: int) -> Part:
@@ -120,9 +125,8 @@ class _Chunk:
         order: dict[object, int] = {}
         with ThreadPoolExecutor(_WRITERS) as pool:
             try:
-                for item in self._items(source):
-                    if item.name in order:
-                        item = _again(item, len(order))
+                for found in self._items(source):
+                    item = self._named(found, order)
                     order[item.name] = len(order)
                     if item.name in self._names:
                         continue
@@ -136,6 +140,17 @@ class _Chunk:
         self._part.lines.sort(key=lambda line: order.get(line["name"], len(order)))
         self._part.is_done = True
         self._part.write(self._store, self._index)
+
+    def _named(self, item: Item | Broken, earlier: Collection[object]) -> Item | Broken:
+        """With a name that no earlier frame has: it would take that one's files, as where stamps repeat."""
+        if item.name not in earlier and item.name not in self._part.taken:
+            return item
+        if item.other_name and item.other_name not in earlier:
+            return replace(item, name=item.other_name)
+        name = f"{item.name} again, frame {len(earlier)} of chunk {self._index}"
+        if isinstance(item, Broken):
+            return replace(item, name=name)
+        return Broken(name, f"a frame before it is called '{item.name}', too")
 
     def _items(self, source: Source) -> Iterator[Item | Broken]:
         """The source's; what ends a chunk early is a broken frame of it."""
@@ -176,14 +191,6 @@ class _Chunk:
         self._part.lines += [future.result() for future in self._under_way if future.exception() is None]
         with suppress(AsymformerError):  # what interrupted is told
             self._part.write(self._store, self._index)
-
-
-def _again(item: Item | Broken, number: int) -> Broken:
-    """What has the name of an earlier frame of its chunk, as where stamps repeat: it would take that one's files."""
-    name = f"{item.name} again, frame {number} of its chunk"
-    if isinstance(item, Broken):
-        return replace(item, name=name)
-    return Broken(name, f"a frame before it is called '{item.name}', too")
 
 
 @lru_cache(maxsize=2)

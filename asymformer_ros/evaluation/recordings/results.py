@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,18 @@ class Results:
         """Note that the rest of a chunk cannot be had."""
         part = Part.read(self._store, index)
         part.lines.append({"name": f"chunk {index}", "error": error})
-        part.is_done = True
+        part.is_done = part.is_given_up = True
         part.write(self._store, index)
 
-    def finish(self) -> Counts:
-        """Put the summary and the manifest together from the parts of all chunks, which are all done."""
+    def finish(self, do_again: Callable[[int], Part]) -> Counts:
+        """Put the summary and the manifest together from the parts of all chunks, which are all done.
+
+        do_again: segments what is missing of a chunk: frames whose names an earlier chunk has, and those frames.
+        """
         if not self.is_complete:
             parts = [Part.read(self._store, at) for at in range(len(self._source.chunks))]
+            for at in self._give_back(parts):
+                parts[at] = do_again(at)
             lines = {str(line["name"]): line for part in parts for line in part.lines}
             text = "".join(json.dumps(line) + "\n" for line in lines.values())
             self._store.write(SUMMARY, text.encode())
@@ -83,6 +89,28 @@ class Results:
             self._store.remove(PARTS)
             self.is_complete = True
         return counts(self.lines())
+
+    def _give_back(self, parts: Sequence[Part]) -> list[int]:
+        """Take frames of one name out of all chunks that have it: they wrote the same files. Returns these chunks.
+
+        Chunks do not know each other's stamps, which may repeat. Only the first chunk keeps the name. It is written
+        first: interrupted behind it, all of this comes again.
+        """
+        owners: dict[str, int] = {}
+        shared: dict[int, set[str]] = defaultdict(set)
+        for at, part in enumerate(parts):
+            names = set() if part.is_given_up else {str(line["name"]) for line in part.lines}
+            for name in names & owners.keys():
+                shared[owners[name]].add(name)
+                shared[at].add(name)
+            owners |= dict.fromkeys(names - owners.keys(), at)
+        for at in sorted(shared):
+            part = parts[at]
+            part.lines = [line for line in part.lines if line["name"] not in shared[at]]
+            part.taken = sorted({*part.taken, *(name for name in shared[at] if owners[name] < at)})
+            part.is_done = False
+            part.write(self._store, at)
+        return sorted(shared)
 
     def lines(self) -> list[Line]:
         """Of the summary, of complete results."""
