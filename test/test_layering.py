@@ -32,7 +32,7 @@ HOMES = {
     "torch": {"network", "models", "inference", "engine", "training"},
     "onnx": {"models", "onnx_graph", "engine"},
     "onnxruntime": {"onnx_graph"},
-    "openvino": {"inference"},
+    "openvino": {"onnx_graph"},
     "safetensors": {"network", "models"},
     "embreex": {"simulation"},
     "trimesh": {"simulation"},

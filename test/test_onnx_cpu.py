@@ -20,11 +20,11 @@ from asymformer_ros.engine.frames import sample_frames
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.libraries import open_backend
-from asymformer_ros.inference.processing import classify
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.camera_network import plain_labels
 from asymformer_ros.models.catalogue import DEMO, ROOMS
 from asymformer_ros.models.export import ExportOptions, export_model
+from asymformer_ros.models.scores import classify
 from asymformer_ros.models.signature import camera_feeds
 from asymformer_ros.onnx_graph.cpu import REWRITES, for_cpu, is_for_cpu
 from asymformer_ros.onnx_graph.session import GraphSession

@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime", reason="runs the changed graphs with ONNX Run
 from onnx import TensorProto, helper, numpy_helper
 
 from asymformer_ros.errors import CheckpointError
-from asymformer_ros.inference.processing import classify
+from asymformer_ros.models.scores import classify
 from asymformer_ros.onnx_graph.mixed import to_mixed
 from asymformer_ros.onnx_graph.outputs import give_labels, give_logits4
 from asymformer_ros.onnx_graph.session import GraphSession

@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from asymformer_ros.errors import AsymformerError, BackendError, CheckpointError
 from asymformer_ros.inference.libraries import open_backend
 from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
-from asymformer_ros.inference.processing import classify
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.models.opening import open_model
+from asymformer_ros.models.scores import classify
 from asymformer_ros.models.signature import Signature
 
 torch_reason = "only PyTorch can export a model to serve"

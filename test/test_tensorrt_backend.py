@@ -20,13 +20,13 @@ from asymformer_ros.engine.runtime import EngineFile
 from asymformer_ros.engine.session import GpuSession
 from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.frames.depth import depth_bytes
-from asymformer_ros.inference.processing import classify
 from asymformer_ros.inference.smoothing import TemporalSmoothing
 from asymformer_ros.inference.tensorrt import TensorRtBackend, open_engine
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
+from asymformer_ros.models.scores import classify
 from asymformer_ros.models.signature import Signature
 
 SIZE = (32, 96)

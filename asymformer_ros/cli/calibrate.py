@@ -70,7 +70,7 @@ def _sampled(
 
     from asymformer_ros.frames.frame import UNLABELLED
     from asymformer_ros.frames.resize import resize_frame, resize_nearest
-    from asymformer_ros.inference.processing import scores_at
+    from asymformer_ros.models.scores import scores_at
 
     rng, size, parts = np.random.default_rng(0), backend.card.input_size, []
     for labelled in frames:

@@ -19,8 +19,9 @@ from asymformer_ros.engine import api
 from asymformer_ros.engine.compiler import compile_plan
 from asymformer_ros.engine.disk import StorageError, writing
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
+from asymformer_ros.engine.manifest import file_sha256
 from asymformer_ros.engine.options import BuildOptions
-from asymformer_ros.errors import AsymformerError
+from asymformer_ros.errors import AsymformerError, BackendError
 from asymformer_ros.system.files import write_atomically
 from asymformer_ros.system.signals import end_with_parent
 
@@ -133,15 +134,18 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
 
 
 def _make_cpu_graph(request: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
-    """Write the graph of a model for a CPU, in the time that serving leaves."""
-    from asymformer_ros.engine import source
+    """Write the graph of a model for a CPU, in the time that serving leaves, and tell how far it agrees with FP32."""
+    from asymformer_ros.engine.cpu_making import make_cpu_graph
     from asymformer_ros.models.opening import open_model
 
     os.nice(_NICE)
     reporter.phase("Exporting the network", 1)
     model = open_model(request["model"], label_set=request["label_set"], form="bundle")
-    _store(Path(request["onnx"]), source.cpu_graph(model, request["precision"]).SerializeToString())
-    return {}
+    if request["sha256"] != (model.file_sha256 or file_sha256(Path(request["model"]))):
+        raise BackendError(f"{request['model']} has changed meanwhile or has weights in other files: no graph is kept")
+    content, verification = make_cpu_graph(model, request["precision"])
+    _store(Path(request["onnx"]), content)
+    return {"verification": verification.to_json()}
 
 
 def _inspect(library: api.TensorRt, plan: bytes, logger: Any, reporter: Reporter) -> dict[str, Any]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 from onnx import ModelProto
 
 from asymformer_ros.engine.frames import SIMULATED, sample_frames
-from asymformer_ros.engine.golden import add_golden, golden_of
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.models.model import Model
 from asymformer_ros.onnx_graph.attention import widen_values
-from asymformer_ros.onnx_graph.cpu import BESIDE_LINEARS, for_cpu
 from asymformer_ros.onnx_graph.mixed import to_mixed
-from asymformer_ros.onnx_graph.outputs import give_labels, give_logits4
+from asymformer_ros.onnx_graph.outputs import give_labels
 from asymformer_ros.onnx_graph.report import PrecisionReport
 
 _SURVEYED_FRAMES = 4
@@ -38,32 +35,6 @@ def plain_graph(model: Model) -> ModelProto:
     """The FP32 graph in the form that builders make a fast engine of, however old the model's file is."""
     graph = give_labels(model.graph, model.card.temperature) if model.signature.gives_labels else model.graph
     return widen_values(graph)
-
-
-def cpu_graph(model: Model, precision: str) -> ModelProto:
-    """The graph of a model for a CPU, with FP32's answers to golden frames, a bundle's being the unfolded network's.
-
-    precision: "fp32" and "int8" are for ONNX Runtime alone; "bf16" is a plain graph, for a library that computes in it.
-    """
-    graph = _scores_with_answers(model)
-    if precision == "fp32":
-        return for_cpu(graph)
-    if precision == "bf16":
-        return graph
-    from asymformer_ros.onnx_graph.quantize import quantize  # ONNX Runtime: only where it is asked for
-
-    return quantize(for_cpu(graph, BESIDE_LINEARS))
-
-
-def _scores_with_answers(model: Model) -> ModelProto:
-    if model.bundle is None:
-        return give_logits4(model.graph)
-    from asymformer_ros.models.camera_network import plain_labels
-    from asymformer_ros.models.export import ExportOptions, export_model
-
-    graph = export_model(model.bundle, ExportOptions(outputs="logits4"))
-    add_golden(graph, golden_of(model.card.input_size, partial(plain_labels, model.bundle)))
-    return graph
 
 
 def typed_graph(graph: ModelProto, precision: str, fp32_layers: tuple[str, ...]) -> ModelProto:

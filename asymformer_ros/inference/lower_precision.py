@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
@@ -14,17 +14,14 @@ from numpy.typing import NDArray
 
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.cpu_graph import CpuGraphRequest, find_cpu_graph, provide_cpu_graph
-from asymformer_ros.engine.golden import compare_with_golden
 from asymformer_ros.engine.verify import Answer, Verification, verify
 from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
 from asymformer_ros.inference.cpu import graphs_of, open_without_engine
-from asymformer_ros.inference.libraries import server
 from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import model_files
-from asymformer_ros.models.model import Model
 from asymformer_ros.optional import installed
 from asymformer_ros.system.limits import computes_bfloat16
 
@@ -95,24 +92,18 @@ def _open(name: str, options: ServingOptions, precision: str, context: BuildCont
     if not path.is_file():
         raise BackendError(f"precision is '{precision}' but '{name}' is no file: make one with `asymformer untrained`")
     context.report(f"preparing {precision} on the CPU")
-    request = CpuGraphRequest(path, options.label_set, _server(precision), precision)
+    from asymformer_ros.inference.onnxruntime import open_kept  # only where it is there: see `_obstacle`
+
+    request = CpuGraphRequest(
+        path, options.label_set, partial(open_kept, path=path, precision=precision), precision=precision
+    )
     cache = graphs_of(options)
-    model = find_cpu_graph(cache, request) or provide_cpu_graph(cache, request, context)
-    backend = _server(precision)(model)
-    compared = compare_with_golden(model, backend)
-    if compared is not None:
-        backend.agreement = _told(compared, "simulated frames")
-        level = logging.INFO if compared.passed or options.precision == "auto" else logging.WARNING
-        _log.log(level, "%s: %s", backend.name, backend.agreement)
+    graph = find_cpu_graph(cache, request) or provide_cpu_graph(cache, request, context)
+    backend, compared = graph.opened, graph.verification
+    backend.agreement = _told(compared, "simulated frames")
+    level = logging.INFO if compared.passed or options.precision == "auto" else logging.WARNING
+    _log.log(level, "%s: %s", backend.name, backend.agreement)
     return backend
-
-
-def _server(precision: str) -> Callable[[Model], Any]:
-    if precision == "bf16":
-        from asymformer_ros.inference.openvino import open_bf16
-
-        return open_bf16
-    return server("onnxruntime", "cpu")
 
 
 def _told(compared: Verification, frames: str) -> str:

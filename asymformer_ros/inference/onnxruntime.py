@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,12 +17,10 @@ from asymformer_ros.inference.backend import Prediction, as_batch, plain_frame
 from asymformer_ros.inference.processing import classify_all
 from asymformer_ros.inference.smoothing import TemporalSmoothing, smoothed
 from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.mark import read_mark
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.signature import camera_feeds
-from asymformer_ros.onnx_graph.cpu import for_cpu, is_for_cpu
-from asymformer_ros.onnx_graph.outputs import give_logits4
 from asymformer_ros.onnx_graph.session import GraphSession
-from asymformer_ros.onnx_graph.simplify import simplify
 from asymformer_ros.system.limits import return_free_memory
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class OnnxRuntimeBackend:
     """
 
     def __init__(self, model: Model, session: LogitsSession | None = None, name: str = "") -> None:
-        """session, name: another library's, which takes the graph's inputs by name, and what is shown of it."""
+        """session, name: one that is open already, or another library's, and what is shown of it."""
         if model.batch != 1:
             raise BackendError(
                 f"{model.path} takes {model.batch} images at a time: "
@@ -51,13 +51,16 @@ class OnnxRuntimeBackend:
         self.model_sha256 = model.model_sha256
         self.name = name or f"onnxruntime cpu {model.precision}"
         self.agreement = ""
-        self._session: LogitsSession | None = session or _fastest_session(model)
+        self._session: LogitsSession | None = session or _session(model)
         return_free_memory()
 
     @classmethod
     def open(cls, model: Model, session: LogitsSession | None = None, name: str = "") -> OnnxRuntimeBackend:
-        """Serve a model that was read of an ONNX file, and run it once. Raises BackendError where it cannot run."""
-        assert model.proto is not None  # `open_backend` refuses others, before they are read
+        """Serve a model that was read of an ONNX file, and run it once. Raises BackendError where it cannot run.
+
+        session, name: see `__init__`.
+        """
+        assert session is not None or model.proto is not None  # `open_backend` refuses bundles, before they are read
         backend = cls(model, session, name)
         if not backend.is_finite():
             raise BackendError(f"model '{model.path}' answers with NaN or infinity: its weights are damaged")
@@ -94,15 +97,27 @@ class OnnxRuntimeBackend:
         return self._session.run(None, camera_feeds(rgb, depth))[0][0]
 
 
-def _fastest_session(model: Model) -> GraphSession:
-    """Of the graph of class scores that is made for CPUs; of the plain one where this ONNX Runtime cannot run that."""
-    if is_for_cpu(model.proto):
-        return GraphSession(model.proto)
-    plain = give_logits4(simplify(model.proto))
-    if model.precision != "fp32":
-        return GraphSession(plain)
-    try:
-        return GraphSession(for_cpu(plain))
-    except BackendError as error:
-        _log.info("the plain graph serves: %s", error)
-        return GraphSession(plain)
+def open_kept(file: Path, path: Path, precision: str = "fp32") -> OnnxRuntimeBackend:
+    """Serve a graph that `make_cpu_graph` has written, which takes no rewriting, and but for BF16 no onnx.
+
+    path: of its model, for people. Raises BackendError or CheckpointError where it cannot run.
+    """
+    if precision == "bf16":
+        return _open_bf16(file, path)
+    session = GraphSession(file)
+    return OnnxRuntimeBackend.open(read_mark(path, session.metadata, session.inputs, session.outputs), session)
+
+
+def _open_bf16(file: Path, path: Path) -> OnnxRuntimeBackend:
+    from asymformer_ros.models.onnx_file import read_onnx
+    from asymformer_ros.onnx_graph.bf16_session import Bf16Session
+
+    model = replace(read_onnx(file), path=path)
+    return OnnxRuntimeBackend.open(model, Bf16Session(model.proto), "openvino cpu bf16")
+
+
+def _session(model: Model) -> GraphSession:
+    """Of the class scores of an ONNX file, rewritten now."""
+    from asymformer_ros.onnx_graph.fastest import fastest_session, plain_scores  # onnx: where no graph was kept
+
+    return fastest_session(plain_scores(model.proto), model.precision)

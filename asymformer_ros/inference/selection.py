@@ -15,7 +15,7 @@ from asymformer_ros.engine.request import EngineRequest, choose_builder
 from asymformer_ros.engine.runtime import EngineFile, shared_runtime
 from asymformer_ros.errors import AsymformerError, BackendError, DependencyError
 from asymformer_ros.inference.backend import InferenceBackend
-from asymformer_ros.inference.cpu import bundle_to_export, open_exported, open_without_engine
+from asymformer_ros.inference.cpu import open_onnxruntime, open_without_engine
 from asymformer_ros.inference.last_resort import LastResortBackend
 from asymformer_ros.inference.libraries import FORMS, choose, open_backend, server
 from asymformer_ros.inference.lower_precision import open_in_precision, open_on_cpu
@@ -46,9 +46,9 @@ def open_serving(
     context = context or BuildContext()
     if options.precision in CPU_PRECISIONS:
         return open_in_precision(name, options, context)
-    if options.backend == "onnxruntime" and bundle_to_export(name, options.device):
-        return open_exported(name, options, context)
-    if options.backend in ("torch", "onnxruntime"):
+    if options.backend == "onnxruntime":
+        return open_onnxruntime(name, options, context)
+    if options.backend == "torch":
         return open_backend(options.backend, name, options.device, options.label_set)
     gpu = probe_gpu()
     obstacle = engine_obstacle(gpu)

@@ -14,12 +14,11 @@ from asymformer_ros.errors import CheckpointError, ConfigurationError
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.catalogue import HOW_TO_GET_ONE
 from asymformer_ros.models.labels import LabelSet, label_set_by_size
+from asymformer_ros.models.mark import Tensor, read_mark
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 from asymformer_ros.models.signature import FORMAT, VERSION, Signature
-from asymformer_ros.onnx_graph.names import CAMERA_INPUTS
 from asymformer_ros.optional import importing
-from asymformer_ros.system.files import parse_json
 
 with importing("onnx", "an ONNX model"):
     import onnx
@@ -27,9 +26,6 @@ with importing("onnx", "an ONNX model"):
 
     from asymformer_ros.onnx_graph.preprocess import take_camera_images
     from asymformer_ros.onnx_graph.storage import restore_weights
-
-Tensor = tuple[str, tuple[int, ...]]
-"""Type, such as "uint8", and shape; 0 stands for a dimension that is not fixed."""
 
 
 def read_onnx(path: Path, label_set: LabelSet | None = None) -> Model:
@@ -74,13 +70,13 @@ def _all_tensors(graph: Any) -> list[Any]:
     return [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
 
 
-def mark(proto: Any, card: ModelCard, model_sha256: str) -> None:
-    """Say in a graph of camera images, in its metadata, what it is. Other metadata is dropped."""
+def mark(proto: Any, card: ModelCard, model_sha256: str, precision: str = "fp32") -> None:
+    """Say in a graph of camera images, in its metadata, what it is, for `read_mark`. Other metadata is dropped."""
     metadata = {
         "format": FORMAT,
         "version": VERSION,
         "package_version": __version__,
-        "precision": "fp32",
+        "precision": precision,
         "model_sha256": model_sha256,
         "card": json.dumps(card.to_json(), sort_keys=True),
     }
@@ -97,7 +93,7 @@ def describe(proto: Any, sha256: str, path: Path, label_set: LabelSet | None = N
     inputs = {value.name: _tensor(value) for value in proto.graph.input if value.name not in weights}
     outputs = {value.name: _tensor(value) for value in proto.graph.output}
     if metadata.get("format") == FORMAT:
-        model = _exported(path, metadata, inputs, tuple(outputs))
+        model = read_mark(path, metadata, inputs, tuple(outputs))
         model = model if label_set is None else replace(model, card=_relabelled(path, model.card, label_set))
     else:
         model, names = _foreign(path, inputs, outputs, label_set)
@@ -105,25 +101,6 @@ def describe(proto: Any, sha256: str, path: Path, label_set: LabelSet | None = N
         take_camera_images(proto, names, normalization.colour, normalization.millimetres)
         mark(proto, model.card, sha256)
     return replace(model, proto=proto, file_sha256=sha256)
-
-
-def _exported(path: Path, metadata: Mapping[str, str], inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> Model:
-    if metadata.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} is an export of version {metadata.get('version')}, this package reads version {VERSION}: "
-            "update the package, or export the bundle again"
-        )
-    try:
-        card = ModelCard.from_json(parse_json(metadata["card"]))
-        _, shape = inputs[CAMERA_INPUTS[0]]
-        exported_sha256, precision = metadata["model_sha256"], metadata["precision"]
-    except (KeyError, ValueError, ConfigurationError) as error:
-        raise CheckpointError(f"{path} has metadata that this version cannot read: {error}") from error
-    if len(shape) != 4:
-        raise CheckpointError(
-            f"{path} takes '{CAMERA_INPUTS[0]}' of shape {shape}, expected (N, H, W, 3): it is damaged, export it again"
-        )
-    return Model(path, card, Signature(shape[0], outputs=outputs), precision, exported_sha256=exported_sha256)
 
 
 def _relabelled(path: Path, card: ModelCard, label_set: LabelSet) -> ModelCard:

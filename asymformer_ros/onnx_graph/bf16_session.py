@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: BF16 where the processor has it."""
+"""Runs ONNX graphs on the CPU with OpenVINO: in BF16, where the processor has it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from asymformer_ros.errors import BackendError
-from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
-from asymformer_ros.models.model import Model
 from asymformer_ros.optional import importing
 from asymformer_ros.system.limits import usable_cpus
 
 with importing("openvino", "BF16 on a CPU"):
     import openvino
 
+VERSION: str = openvino.__version__
+"""OpenVINO's."""
 
-class OpenVinoSession:
+
+class Bf16Session:
     """A plain graph of class scores, in BF16 but for what OpenVINO keeps in FP32. Used by one thread at a time."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: ModelProto) -> None:
         """Raises BackendError where OpenVINO cannot compile the graph."""
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16",
@@ -29,10 +31,9 @@ class OpenVinoSession:
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
         }
-        assert model.proto is not None
         try:
             core = openvino.Core()
-            graph = core.read_model(model.proto.SerializeToString(), b"")
+            graph = core.read_model(model.SerializeToString(), b"")
             self._compiled = core.compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             raise _failed(error) from error
@@ -44,11 +45,6 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise _failed(error) from error
         return [np.array(results[output]) for output in self._compiled.outputs]
-
-
-def open_bf16(model: Model) -> OnnxRuntimeBackend:
-    """Serve a model's plain graph of class scores in BF16. Raises BackendError where it cannot run."""
-    return OnnxRuntimeBackend.open(model, OpenVinoSession(model), "openvino cpu bf16")
 
 
 def _failed(error: RuntimeError) -> BackendError:
