@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("torch", reason="the models of these tests are bundles")
 pytest.importorskip("onnxruntime", reason="serves the graph")
 from asymformer_ros.engine import cpu_graph
+from asymformer_ros.engine.child import Outcome
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.golden import golden_frames
 from asymformer_ros.engine.verify import Verification
@@ -105,7 +106,9 @@ def test_another_file_of_the_same_name_has_a_graph_of_its_own(bundle: Path, fill
 def test_a_damaged_graph_does_not_serve(bundle: Path, filled: Path, tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", str(filled), str(tmp_path / "copy")], check=True)
     (plan,) = (tmp_path / "copy").rglob("engine.plan")
-    plan.write_bytes(plan.read_bytes()[:-1] + b"x")
+    content = bytearray(plan.read_bytes())
+    content[len(content) // 2] ^= 1
+    plan.write_bytes(content)
     with pytest.raises(AssertionError, match="nothing is exported"):
         open_serving(str(bundle), options(tmp_path / "copy", backend="onnxruntime"))
 
@@ -124,7 +127,11 @@ def test_a_cache_that_cannot_be_written_is_told_and_the_graph_serves(
 def test_a_graph_that_answers_otherwise_is_refused_and_pytorch_goes_on(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cpu_graph, "_verify", lambda *_: Verification(4, 0.9, finite=True))
+    def differ(request: dict[str, str], _: BuildContext) -> Outcome:
+        Path(request["onnx"]).write_bytes(b"a graph")
+        return Outcome({"verification": Verification(4, 0.9, finite=True).to_json()}, ())
+
+    monkeypatch.setattr(cpu_graph, "run_child", differ)
     backend = open_serving(str(bundle), options(tmp_path, wait=True))
     assert backend.name == "torch cpu fp32"
     assert "only 90.00% of its labels" in caplog.text

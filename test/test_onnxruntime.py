@@ -230,11 +230,11 @@ print(segmenter.backend.name, segmenter.segment(frame, with_confidence=True).lab
 def test_labels_and_confidence_come_out_of_one_session_of_class_scores_at_stride_4(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asymformer_ros.inference import onnxruntime as backend_module
+    from asymformer_ros.onnx_graph import fastest
 
     opened: list[object] = []
-    session = backend_module.GraphSession
-    monkeypatch.setattr(backend_module, "GraphSession", lambda model: (opened.append(model), session(model))[1])
+    session = fastest.GraphSession
+    monkeypatch.setattr(fastest, "GraphSession", lambda model, **how: (opened.append(model), session(model, **how))[1])
     backend = OnnxRuntimeBackend(open_model(str(exported)))
     rgb, depth = np.zeros((*SIZE, 3), np.uint8), np.ones(SIZE, np.float32)
     plain, both = (backend.infer(rgb, depth, with_confidence=wanted) for wanted in (False, True))
