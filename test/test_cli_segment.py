@@ -67,7 +67,9 @@ def test_a_recording_gets_labels_overlays_and_a_line_for_each_frame(
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["complete"]
     assert manifest["counts"] == {"frames": 6, "broken": 0, "without_depth": 0}
-    assert sorted(path.name for path in out.iterdir()) == ["labels", "manifest.json", "overlay", "summary.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("classes.json", "labels", "manifest.json", "overlay", "summary.jsonl")
+    ]
 
 
 def test_labels_with_a_palette_hold_the_same_indices_and_unlabelled_pixels_are_255(

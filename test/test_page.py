@@ -27,6 +27,7 @@ from asymformer_ros.datasets.unlabelled import SourceSpec, open_source
 from asymformer_ros.evaluation.page.html import Page
 from asymformer_ros.evaluation.page.results import Sources, results_page
 from asymformer_ros.evaluation.page.shown import ShownFrame, packed, shown, spread, worst_and_spread
+from asymformer_ros.evaluation.recordings.store import Store
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import encode_indexed_png
 from asymformer_ros.frames.recording import RgbdRecording
@@ -324,7 +325,7 @@ def test_whole_frames_are_not_kept(tmp_path: Path) -> None:
     manifest = {"source": {"path": f"{tmp_path}/rgb", "depth": f"{tmp_path}/depth"}}
     (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
     tracemalloc.start()
-    page = results_page(tmp_path / "out", Sources(), frames)
+    page = results_page(Store(f"{tmp_path}/out"), Sources(classes="nyuv2_40"), frames)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert sum(frame.camera is not None for frame in page.frames) == frames
@@ -340,15 +341,34 @@ def bag_of(recording: Path, folder: Path) -> str:
     return str(write_bag(folder, [(raw.rgb, raw.depth) for raw in raws]))
 
 
+def test_results_behind_a_url_are_shown_and_their_page_is_put_beside_them(world: Path) -> None:
+    memory = pytest.importorskip("fsspec", reason="opens URLs").filesystem("memory")
+    memory.put(str(world / "out"), "/results", recursive=True)
+    assert main(["view", "memory://results", "--input", str(world)]) == 0
+    data = data_of(memory.cat_file("/results/view.html").decode())
+    assert [frame["name"] for frame in data["frames"]] == ["0", "1"]
+    assert all({"camera", "labels"} <= set(frame) for frame in data["frames"])
+
+
 @pytest.mark.parametrize("kind", ["folder", "pair", "bag"])
-def test_what_segment_writes_is_shown_with_camera_and_depth(kind: str, rendered: Path, tmp_path: Path) -> None:
+def test_what_segment_writes_is_shown_with_camera_and_depth_and_its_own_classes(
+    kind: str, rendered: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("onnxruntime", reason="serves the model")
     pytest.importorskip("tqdm", reason="segment shows a progress bar")
     files = ["--rgb", f"{rendered}/frame-000001.color.png", "--depth", f"{rendered}/frame-000001.depth.png"]
     given = files if kind == "pair" else [str(rendered) if kind == "folder" else bag_of(rendered, tmp_path / "drive")]
-    assert main(["segment", *given, "--model", "demo", "--palette", "--quiet", "-o", str(tmp_path / "out")]) == 0
+    own = {at: (f"thing {at}", [at, 0, 255 - at]) for at in range(40)}
+    classes = {"name": "own", "classes": [{"name": name, "color": color} for name, color in own.values()]}
+    (tmp_path / "own.json").write_text(json.dumps(classes))
+    options = ["--model", "demo", "--label-set", f"{tmp_path}/own.json", "--palette", "--quiet"]
+    assert main(["segment", *given, *options, "-o", str(tmp_path / "out")]) == 0
+    (tmp_path / "own.json").unlink()
     assert main(["view", str(tmp_path / "out")]) == 0
-    frames = data_of((tmp_path / "out/view.html").read_text())["frames"]
+    data = data_of((tmp_path / "out/view.html").read_text())
+    assert data["classes"]
+    assert all((one["name"], one["color"]) == own[one["label"]] for one in data["classes"])
+    frames = data["frames"]
     assert len(frames) == (1 if kind == "pair" else 4)
     assert all({"camera", "depth", "labels"} <= set(frame) for frame in frames)
     line = json.loads((tmp_path / "out/summary.jsonl").read_text().splitlines()[0])

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -29,7 +29,14 @@ _JPEG_SIZE, _JPEG_SCAN = struct.Struct(">HH"), 0xDA
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+class File(Protocol):
+    """A Path, or what has its method: a file behind a URL."""
+
+    def read_bytes(self) -> bytes:
+        """All of it. Raises OSError."""
+
+
+def read_rgb(path: File) -> NDArray[np.uint8]:
     """A colour image as (H, W, 3) uint8, RGB order. Raises FrameError where it cannot be read.
 
     It comes as it is stored: turned as its EXIF orientation says it would no longer lie on its depth.
@@ -46,7 +53,7 @@ def read_depth(path: Path) -> NDArray[np.uint16]:
     return image
 
 
-def read_labels(path: Path) -> NDArray[np.uint8 | np.uint16]:
+def read_labels(path: File) -> NDArray[np.uint8 | np.uint16]:
     """A label image as (H, W), 8 or 16 bit as it is; of an indexed PNG, as annotation tools write it, the indices.
 
     Raises FrameError where it cannot be read, or is neither grey nor indexed.
@@ -168,11 +175,11 @@ def _jpeg_claims(raw: bytes) -> tuple[int, int, bool]:
     return width, height, False
 
 
-def _read(path: Path, decode: Callable[[NDArray[np.uint8]], NDArray[Any] | None]) -> NDArray[Any]:
+def _read(path: File, decode: Callable[[NDArray[np.uint8]], NDArray[Any] | None]) -> NDArray[Any]:
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
-        raise FrameError(f"'{path}' cannot be read: {error.strerror}") from error
+        raise FrameError(f"'{path}' cannot be read: {error.strerror or error}") from error
     image = decode(data)
     if image is None:
         raise FrameError(f"'{path}' is not a readable image: it is damaged, or neither PNG nor JPEG")

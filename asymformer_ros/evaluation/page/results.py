@@ -16,12 +16,13 @@ from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameErro
 from asymformer_ros.evaluation.confusion import ConfusionMatrix
 from asymformer_ros.evaluation.page.html import Page
 from asymformer_ros.evaluation.page.shown import ShownFrame, shown, small_frame, spread, worst_and_spread
+from asymformer_ros.evaluation.recordings.results import CLASSES, MANIFEST, SUMMARY
+from asymformer_ros.evaluation.recordings.store import Store
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import read_labels, read_rgb
-from asymformer_ros.models.labels import LABEL_SET_NAMES, LabelSet, label_set, read_label_set
+from asymformer_ros.models.labels import LabelSet, label_set, read_label_set
 from asymformer_ros.system.files import parse_json
 
-SUMMARY, MANIFEST = "summary.jsonl", "manifest.json"
 _log = logging.getLogger(__name__)
 
 Line = Mapping[str, Any]
@@ -40,18 +41,18 @@ class Sources:
     classes: str = ""
 
 
-def results_page(folder: Path, sources: Sources, most: int, tell: Callable[[], object] = lambda: None) -> Page:
+def results_page(store: Store, sources: Sources, most: int, tell: Callable[[], object] = lambda: None) -> Page:
     """A page of at most `most` frames. tell: called for each frame that is read.
 
-    Raises ConfigurationError where the folder holds no results of `asymformer segment`, FrameError where what is in it
-    cannot be read. A recording that is not there any more is a warning: the page has no camera then.
+    Raises ConfigurationError where the store holds no results of `asymformer segment`, FrameError or StoreError where
+    what is in it cannot be read. A recording that is not there any more is a warning: the page has no camera then.
     """
-    lines, manifest = _lines(folder), _manifest(folder)
+    lines, manifest = _lines(store), _manifest(store)
     broken = sum("error" in line for line in lines)
     lines = [line for line in lines if "error" not in line]
-    classes = _label_set(lines, sources.classes)
+    classes = _label_set(store, lines, sources.classes)
     truth = _truth(sources, lines)
-    counts, scores = (None, [None] * len(lines)) if truth is None else _scored(folder, lines, truth, classes)
+    counts, scores = (None, [None] * len(lines)) if truth is None else _scored(store, lines, truth, classes)
     accuracies = [None if one is None else one[0] for one in scores]
     chosen = spread(len(lines), most) if truth is None else worst_and_spread(accuracies, most)
     frames = _read_frames(sources, manifest, {str(lines[at]["name"]) for at in chosen})
@@ -59,52 +60,57 @@ def results_page(folder: Path, sources: Sources, most: int, tell: Callable[[], o
     for at in chosen:
         name = str(lines[at]["name"])
         frame = frames.pop(name, None) or (truth.frame(name) if truth else None)
-        labels = _labels(folder, lines[at])
-        overlay = None if frame is not None else _overlay(folder, lines[at])
+        labels = _labels(store, lines[at])
+        overlay = None if frame is not None else _overlay(store, lines[at])
         true = truth.labels(name) if truth else None
         found.append(shown(name, labels, frame, true, overlay, scores[at] or (None, None)))
         tell()
     facts = _facts(manifest, len(lines), broken)
-    return Page(folder.resolve().name, classes, found, len(lines), facts, counts)
+    root = store.root
+    title = root.resolve().name if isinstance(root, Path) else root.name
+    return Page(title, classes, found, len(lines), facts, counts)
 
 
-def _lines(folder: Path) -> list[Line]:
-    try:
-        text = (folder / SUMMARY).read_text(encoding="utf-8")
-        lines = [parse_json(line) for line in text.splitlines() if line.strip()]
-    except OSError as error:
+def _lines(store: Store) -> list[Line]:
+    content = store.read(SUMMARY)
+    if content is None:
         raise ConfigurationError(
-            f"'{folder}' holds no results: expected a folder that `asymformer segment` has finished, with its {SUMMARY}"
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(f"'{folder / SUMMARY}' is damaged: {error}") from error
-    if not all(isinstance(line, dict) and "name" in line for line in lines):
-        raise ConfigurationError(f"'{folder / SUMMARY}' is damaged: expected an object with a name in each line")
+            f"'{store.place}' holds no results: expected a folder that `asymformer segment` has finished, with its "
+            f"{SUMMARY}"
+        )
+    lines = [_parsed(store, SUMMARY, line) for line in content.splitlines() if line.strip()]
+    if not all("name" in line for line in lines):
+        raise ConfigurationError(f"'{store.root / SUMMARY}' is damaged: expected an object with a name in each line")
     if all("error" in line for line in lines):
-        raise FrameError(f"'{folder}' holds no frame that was segmented")
+        raise FrameError(f"'{store.place}' holds no frame that was segmented")
     return lines
 
 
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    """{} where there is none, or none that can be read: a page can do without it."""
-    try:
-        content = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _manifest(store: Store) -> Mapping[str, Any]:
+    """{} where there is none: a page can do without it."""
+    content = store.read(MANIFEST)
+    return {} if content is None else _parsed(store, MANIFEST, content)
 
 
-def _label_set(lines: Sequence[Line], chosen: str) -> LabelSet:
-    """The results' own; where it is not one of this package, the names that occur, with colours of nyuv2_40."""
+def _label_set(store: Store, lines: Sequence[Line], chosen: str) -> LabelSet:
+    """The results' own; where there is no file of it, the one that they name."""
     if chosen:
         return read_label_set(chosen)
-    name = str(lines[0].get("label_set", ""))
-    if name in LABEL_SET_NAMES:
-        return label_set(name)
-    seen = {int(one["label"]): str(one["name"]) for line in lines for one in line.get("classes", ())}
-    names = tuple(seen.get(at, f"class {at}") for at in range(max(seen, default=0) + 1))
-    colors = label_set("nyuv2_40").colors
-    return LabelSet(name or "classes", names, tuple(colors[at % len(colors)] for at in range(len(names))))
+    content = store.read(CLASSES)
+    if content is not None:
+        return LabelSet.from_json(_parsed(store, CLASSES, content))
+    return label_set(str(lines[0].get("label_set", "")))
+
+
+def _parsed(store: Store, name: str, content: bytes) -> Mapping[str, Any]:
+    """A JSON object in a file. Raises ConfigurationError where it is none."""
+    try:
+        parsed = parse_json(content.decode())
+    except ValueError as error:
+        raise ConfigurationError(f"'{store.root / name}' is damaged: {error}") from error
+    if not isinstance(parsed, dict):
+        raise ConfigurationError(f"'{store.root / name}' is damaged: expected objects, found a {type(parsed).__name__}")
+    return parsed
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def _truth(sources: Sources, lines: Sequence[Line]) -> _Truth | None:
     return truth
 
 
-def _scored(folder: Path, lines: Sequence[Line], truth: _Truth, classes: LabelSet) -> tuple[Any, list[Any]]:
+def _scored(store: Store, lines: Sequence[Line], truth: _Truth, classes: LabelSet) -> tuple[Any, list[Any]]:
     """Counts of all frames together, and pixel accuracy and mean IoU of each, None where it has no truth."""
     if len(truth.data.label_set) != len(classes):
         raise ConfigurationError(
@@ -143,23 +149,23 @@ def _scored(folder: Path, lines: Sequence[Line], truth: _Truth, classes: LabelSe
     for line in lines:
         true, one = truth.labels(str(line["name"])), ConfusionMatrix(len(classes))
         if true is not None:
-            one.add(true, _labels(folder, line))
+            one.add(true, _labels(store, line))
             whole.counts += one.counts
         known = one.scores() if one.counts.any() else None
         scores.append(None if known is None else (known.pixel_accuracy, known.mean_iou_present))
     return whole.counts, scores
 
 
-def _labels(folder: Path, line: Line) -> Any:
+def _labels(store: Store, line: Line) -> Any:
     """(H, W) uint8."""
-    path = folder / str(line.get("labels", f"labels/{line['name']}.png"))
+    path = store.root / str(line.get("labels", f"labels/{line['name']}.png"))
     if not path.is_file():
         raise FrameError(f"'{path}' does not exist, though {SUMMARY} names it: segment again into an empty folder")
     return read_labels(path)
 
 
-def _overlay(folder: Path, line: Line) -> Any:
-    path = folder / str(line.get("overlay", f"overlay/{line['name']}.jpg"))
+def _overlay(store: Store, line: Line) -> Any:
+    path = store.root / str(line.get("overlay", f"overlay/{line['name']}.jpg"))
     return read_rgb(path) if path.is_file() else None
 
 

@@ -19,9 +19,10 @@ from asymformer_ros.datasets.unlabelled import Source
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.recordings.job import PARTS, Job, Part
 from asymformer_ros.evaluation.recordings.store import Store
+from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.system.files import parse_json
 
-MANIFEST, SUMMARY = "manifest.json", "summary.jsonl"
+MANIFEST, SUMMARY, CLASSES = "manifest.json", "summary.jsonl", "classes.json"
 _log = logging.getLogger(__name__)
 
 Line = dict[str, object]
@@ -72,10 +73,11 @@ class Results:
         part.is_done = part.is_given_up = True
         part.write(self._store, index)
 
-    def finish(self, do_again: Callable[[int], Part]) -> Counts:
+    def finish(self, classes: LabelSet, do_again: Callable[[int], Part]) -> Counts:
         """Put the summary and the manifest together from the parts of all chunks, which are all done.
 
-        do_again: segments what is missing of a chunk: frames whose names an earlier chunk has, and those frames.
+        classes: what the labels mean, for who reads them without the model. do_again: segments what is missing of a
+        chunk: frames whose names an earlier chunk has, and those frames.
         """
         if not self.is_complete:
             parts = [Part.read(self._store, at) for at in range(len(self._source.chunks))]
@@ -84,6 +86,7 @@ class Results:
             lines = {str(line["name"]): line for part in parts for line in part.lines}
             text = "".join(json.dumps(line) + "\n" for line in lines.values())
             self._store.write(SUMMARY, text.encode())
+            self._store.write(CLASSES, json.dumps(classes.to_json(), indent=1).encode() + b"\n")
             backends = sorted({part.backend for part in parts} - {""})
             self._write_manifest(complete=True, lines=list(lines.values()), backends=backends)
             self._store.remove(PARTS)

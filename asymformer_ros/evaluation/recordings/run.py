@@ -139,9 +139,9 @@ def _note(error: AsymformerError, job: Job, outcome: Outcome, *, is_fatal: bool)
 
 
 def _finish(plan: _Plan, choices: Choices) -> Counts:
-    counts = plan.results.finish(lambda index: segment_chunk(plan.job, index, source=plan.source))
+    classes = known_model(plan.job.model, plan.job.serving).label_set
+    counts = plan.results.finish(classes, lambda index: segment_chunk(plan.job, index, source=plan.source))
     if choices.video or choices.bag:
-        classes = known_model(plan.job.model, plan.job.serving).label_set
         lines = plan.results.lines()
         if choices.video:
             write_video(Store(plan.job.place), lines, classes)
