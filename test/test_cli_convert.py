@@ -58,6 +58,8 @@ def test_a_bundle_keeps_what_no_option_changes(tmp_path: Path) -> None:
     assert path.stat().st_size < 0.7 * start.stat().st_size
     assert main(["convert", str(start), str(path), "--input-size", "96x128"]) == 0
     assert ModelBundle.load(path).card == replace(before, input_size=(96, 128))
+    assert main(["convert", str(start), str(path), "--input-sizes", "32x64,96x128"]) == 0
+    assert ModelBundle.load(path).card.sizes == ((96, 128), (64, 96), (32, 64))
 
 
 def test_a_checkpoint_whose_classes_nobody_names_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -299,6 +299,16 @@ def test_missing_depth_held_out_frames_sizes_and_views_are_in_the_report_and_its
     assert (tmp_path / "report/reliability.png").stat().st_size > 1000
 
 
+def test_another_input_size_is_told_and_the_model_is_still_the_same(bundle: Path, data: Path, tmp_path: Path) -> None:
+    options = ["--backend", "torch", "--device", "cpu", "--limit", "1", "--input-size", "96x64"]
+    from asymformer_ros.models.bundle import ModelBundle
+
+    report: Any = evaluated(bundle, data, tmp_path, *options)
+    assert report["settings"]["input_size"] == [96, 64]
+    assert "--input-size 96x64" in report["command"]
+    assert report["model"]["sha256"] == ModelBundle.load(bundle).sha256
+
+
 def test_a_report_can_be_compared_with_itself(
     bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

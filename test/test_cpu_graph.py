@@ -60,9 +60,10 @@ def options(cache: Path, **more: object) -> ServingOptions:
 
 
 def test_pytorch_serves_until_the_graph_does_and_no_frame_is_lost(bundle: Path, tmp_path: Path) -> None:
-    backend = open_serving(str(bundle), options(tmp_path))
+    """At another input size than the model's own."""
+    backend = open_serving(str(bundle), options(tmp_path, input_size=(96, 96)))
     assert isinstance(backend, UpgradingBackend)
-    rgb, depth = golden_frames(SIZE)[0]
+    rgb, depth = golden_frames((96, 96))[0]
     before = backend.infer(rgb, depth).labels
     assert backend.name == "torch cpu fp32"
     settle(backend, BuildContext())
@@ -100,6 +101,12 @@ def test_another_file_of_the_same_name_has_a_graph_of_its_own(bundle: Path, fill
     other.save(tmp_path / bundle.name)
     with pytest.raises(AssertionError, match="nothing is exported"):
         open_serving(str(tmp_path / bundle.name), options(filled, backend="onnxruntime"))
+
+
+@pytest.mark.usefixtures("no_export")
+def test_another_input_size_has_a_graph_of_its_own(bundle: Path, filled: Path) -> None:
+    with pytest.raises(AssertionError, match="nothing is exported"):
+        open_serving(str(bundle), options(filled, backend="onnxruntime", input_size=(96, 96)))
 
 
 @pytest.mark.usefixtures("no_export")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asymformer_ros.cli.options import describe_written, image_size
+from asymformer_ros.cli.options import describe_written, image_size, image_sizes
 from asymformer_ros.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input-size", type=image_size, metavar="HxW", help="height x width (default: 480x640, or the bundle's)"
     )
     parser.add_argument(
+        "--input-sizes",
+        type=image_sizes,
+        metavar="HxW,HxW",
+        help="other sizes that a node with `input_size: auto` may take (default: down to half the input size)",
+    )
+    parser.add_argument(
         "--normalization",
         choices=_NORMALIZATIONS,
         help="RGB means that the weights were trained with (default: published, or the bundle's)",
@@ -49,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION
 
     bundle = ModelBundle.load(args.checkpoint) if holds_bundle(args.checkpoint) else _from_checkpoint(args)
-    given: dict[str, Any] = {"name": args.name, "input_size": args.input_size}
+    given: dict[str, Any] = {"name": args.name, "input_size": args.input_size, "input_sizes": args.input_sizes}
     if args.label_set:
         given["label_set"] = read_label_set(args.label_set)
     if args.normalization:

@@ -13,6 +13,7 @@ from asymformer_ros.cli.options import NODE, add_frames, add_model, image_size, 
 from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.inference.choices import BACKENDS, DEVICES
 from asymformer_ros.inference.options import SERVED_PRECISIONS
+from asymformer_ros.models.sizes import size_name
 from asymformer_ros.optional import installed
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _command(args: argparse.Namespace) -> str:
         ("--limit", args.limit),
         ("--classes", args.classes),
         ("--hold-out", args.hold_out),
-        ("--input-size", args.input_size and "{}x{}".format(*args.input_size)),
+        ("--input-size", args.input_size and size_name(args.input_size)),
         ("--depth-dropout", ",".join(f"{share:g}" for share in args.depth_dropout)),
         ("--depth-holes", args.depth_holes),
     ]

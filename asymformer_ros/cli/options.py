@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asymformer_ros.models.sizes import read_size
 from asymformer_ros.optional import importing
 
 if TYPE_CHECKING:
@@ -81,10 +82,14 @@ def _count(text: str) -> int:
 def image_size(text: str) -> tuple[int, int]:
     """HEIGHTxWIDTH, such as 480x640, to (height, width)."""
     try:
-        height, width = (int(part) for part in text.lower().split("x"))
+        return read_size(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no HEIGHTxWIDTH, such as 480x640") from None
-    return height, width
+
+
+def image_sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Several of `image_size`, with commas between them."""
+    return tuple(image_size(one) for one in text.split(","))
 
 
 def progress_bar() -> Callable[..., Any]:

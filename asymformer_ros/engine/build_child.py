@@ -140,7 +140,8 @@ def _make_cpu_graph(request: dict[str, Any], reporter: Reporter) -> dict[str, An
 
     os.nice(_NICE)
     reporter.phase("Exporting the network", 1)
-    model = open_model(request["model"], label_set=request["label_set"], form="bundle")
+    size = tuple(request["input_size"]) if request["input_size"] else None
+    model = open_model(request["model"], label_set=request["label_set"], form="bundle", input_size=size)
     if request["sha256"] != (model.file_sha256 or file_sha256(Path(request["model"]))):
         raise BackendError(f"{request['model']} has changed meanwhile or has weights in other files: no graph is kept")
     content, verification = make_cpu_graph(model, request["precision"])

@@ -39,13 +39,15 @@ class CpuGraphRequest(Generic[Opened]):
     """A graph that is wanted. path: of a model's file that is there. label_set: see `open_model`.
 
     open_file: opens the file of the graph to serve it. precision: "fp32", "int8", or "bf16", which OpenVINO computes
-    in. A graph in FP32 must agree with FP32, of the others it is only known how far they do.
+    in. A graph in FP32 must agree with FP32, of the others it is only known how far they do. input_size: (height,
+    width), None for the model's own.
     """
 
     path: Path
     label_set: str
     open_file: Callable[[Path], Opened]
     precision: str = "fp32"
+    input_size: tuple[int, int] | None = None
 
     @cached_property
     def file_sha256(self) -> str:
@@ -57,7 +59,8 @@ class CpuGraphRequest(Generic[Opened]):
         """What the graph depends on. Raises OSError where the model cannot be read."""
         labels = json.dumps(read_label_set(self.label_set).to_json()) if self.label_set else ""
         content = sha256(self.file_sha256.encode() + labels.encode()).hexdigest()
-        return EngineIdentity(self.path.stem, content, self.precision, {}, *_library(self.precision))
+        shapes = {"input": self.input_size} if self.input_size else {}
+        return EngineIdentity(self.path.stem, content, self.precision, shapes, *_library(self.precision))
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def _make(request: CpuGraphRequest[Opened], file: Path, context: BuildContext) -
     start = perf_counter()
     _log.info("making the %s graph of %s; this is done once", request.precision, request.path)
     task = {"task": "cpu_graph", "model": str(request.path), "label_set": request.label_set, "onnx": str(file)}
-    told = run_child({**task, "sha256": request.file_sha256, "precision": request.precision}, context).values
+    task |= {"sha256": request.file_sha256, "precision": request.precision, "input_size": request.input_size}
+    told = run_child(task, context).values
     verification = Verification.from_json(told["verification"])
     if request.precision == "fp32" and not verification.passed:
         raise BackendError(f"the graph of {request.path} is refused: {verification.problem}")

@@ -21,7 +21,9 @@ FORMS = {"torch": "bundle", "onnxruntime": "onnx"}
 """Which file of known weights a library reads."""
 
 
-def open_backend(choice: str, name: str, device: str = "auto", label_set: str = "") -> InferenceBackend:
+def open_backend(
+    choice: str, name: str, device: str = "auto", label_set: str = "", input_size: tuple[int, int] | None = None
+) -> InferenceBackend:
     """Load a model into PyTorch or ONNX Runtime: the one that is asked for, or with "auto" the better one here.
 
     That is, of a model with both files: PyTorch on CUDA, else ONNX Runtime, else PyTorch on the CPU. Raises as
@@ -31,7 +33,7 @@ def open_backend(choice: str, name: str, device: str = "auto", label_set: str = 
         raise ConfigurationError(f"backend is '{choice}': expected one of auto, {', '.join(FORMS)}")
     library = choose(choice, name, device)
     serve = server(library, device)
-    return serve(open_model(name, label_set=label_set, form=FORMS[library]))
+    return serve(open_model(name, label_set=label_set, form=FORMS[library], input_size=input_size))
 
 
 def server(library: str, device: str) -> Callable[[Model], InferenceBackend]:

@@ -94,9 +94,8 @@ def _open(name: str, options: ServingOptions, precision: str, context: BuildCont
     context.report(f"preparing {precision} on the CPU")
     from asymformer_ros.inference.onnxruntime import open_kept  # only where it is there: see `_obstacle`
 
-    request = CpuGraphRequest(
-        path, options.label_set, partial(open_kept, path=path, precision=precision), precision=precision
-    )
+    opened = partial(open_kept, path=path, precision=precision)
+    request = CpuGraphRequest(path, options.label_set, opened, precision, options.input_size)
     cache = graphs_of(options)
     graph = find_cpu_graph(cache, request) or provide_cpu_graph(cache, request, context)
     backend, compared = graph.opened, graph.verification

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from asymformer_ros.engine.options import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.inference.choices import BACKENDS, DEVICES
+from asymformer_ros.models.card import check_size
 
 CPU_PRECISIONS = ("bf16", "int8")
 """What a CPU may compute in beside FP32, in the order in which "auto" tries them."""
@@ -24,7 +25,8 @@ class ServingOptions:
     bf16 or int8 where that is asked for, and for auto where the frames that come allow it, else in FP32.
     precision_report: JSON of `asymformer precision`, "" for none. engine_cache: folder, "" for the default.
     workspace_mib: scratch memory of the engine, 0 for the builder's own choice. wait: whether "auto" waits for the
-    engine instead of serving meanwhile.
+    engine instead of serving meanwhile. input_size: (height, width) in place of the model's own, which a bundle or a
+    checkpoint can have.
     """
 
     backend: str = "auto"
@@ -36,11 +38,14 @@ class ServingOptions:
     engine_cache: str = ""
     workspace_mib: int = 0
     wait: bool = False
+    input_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("backend", BACKENDS), ("device", DEVICES), ("precision", SERVED_PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise ConfigurationError(f"{name} is '{getattr(self, name)}': expected one of {', '.join(allowed)}")
+        if self.input_size:
+            check_size(self.input_size)
         if self.precision in CPU_PRECISIONS and (self.backend in ("torch", "tensorrt") or self.device == "cuda"):
             raise ConfigurationError(
                 f"precision is '{self.precision}', which is for CPUs: leave backend and device at auto, or take fp16"

@@ -21,6 +21,7 @@ from asymformer_ros.inference.libraries import FORMS, choose, open_backend, serv
 from asymformer_ros.inference.lower_precision import open_in_precision, open_on_cpu
 from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
+from asymformer_ros.models.catalogue import model_files
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.opening import open_model
 from asymformer_ros.onnx_graph.report import PrecisionReport
@@ -44,12 +45,14 @@ def open_serving(
     cannot be loaded, ConfigurationError where its label set does not fit.
     """
     context = context or BuildContext()
+    if options.input_size:
+        name = model_files(name).bundle or name  # an ONNX file has one size
     if options.precision in CPU_PRECISIONS:
         return open_in_precision(name, options, context)
     if options.backend == "onnxruntime":
         return open_onnxruntime(name, options, context)
     if options.backend == "torch":
-        return open_backend(options.backend, name, options.device, options.label_set)
+        return open_backend(options.backend, name, options.device, options.label_set, options.input_size)
     gpu = probe_gpu()
     obstacle = engine_obstacle(gpu)
     if options.backend == "tensorrt":
@@ -145,7 +148,7 @@ def _open_engine(
 
 
 def _open_model(name: str, options: ServingOptions, form: str = "") -> Model:
-    return open_model(name, batch=options.batch, label_set=options.label_set, form=form)
+    return open_model(name, batch=options.batch, label_set=options.label_set, form=form, input_size=options.input_size)
 
 
 def _load(plan: Path, library: TensorRt, precision: str, model: Model) -> InferenceBackend:
