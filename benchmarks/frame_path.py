@@ -40,7 +40,7 @@ from asymformer_ros.node.conversions import image_message
 from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.points import CloudWriter
-from asymformer_ros.node.serving import Serving
+from asymformer_ros.node.serving import Opened, Serving
 from asymformer_ros.system.limits import return_large_blocks
 
 NETWORK = (480, 640)
@@ -128,7 +128,7 @@ def ours(size: tuple[int, int], outputs: str) -> tuple[Callable[[], None], Camer
         max_age=0.0, max_pixels=1 << 24, min_confidence=0.0, overlay_alpha=0.5, temporal_smoothing=False
     )
     backend: Any = Stub()
-    path = FramePath(node, lambda: settings, Serving(Segmenter(backend)), [camera])
+    path = FramePath(node, lambda: settings, Serving(Opened(Segmenter(backend))), [camera])
     pair = Pair(*scene_messages(size))
     return lambda: path.handle({0: pair}), camera
 

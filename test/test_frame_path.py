@@ -31,7 +31,7 @@ from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.health import Health
 from asymformer_ros.node.inputs import Inputs, Pair
 from asymformer_ros.node.points import CloudWriter
-from asymformer_ros.node.serving import Serving
+from asymformer_ros.node.serving import Opened, Serving
 
 pytestmark = pytest.mark.ros
 GOOD_RGB = image_message(np.zeros((6, 8, 3), np.uint8), "rgb8", Header(stamp=Time(sec=100)))
@@ -127,7 +127,7 @@ class Bench:
             context=SimpleNamespace(ok=lambda: True),
             get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=100_500_000_000)),
         )
-        self.path = FramePath(node, lambda: self.settings, Serving(Segmenter(self.backend)), self.cameras)  # type: ignore
+        self.path = FramePath(node, lambda: self.settings, Serving(Opened(Segmenter(self.backend))), self.cameras)  # type: ignore
 
     def handle(self, *pairs: Pair) -> None:
         self.path.handle(dict(enumerate(pairs)))

@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from asymformer_ros.findings import Finding
 from asymformer_ros.node.health import Health
+from asymformer_ros.node.rate import Spell
 
 pytestmark = pytest.mark.ros
 
@@ -201,3 +202,48 @@ def test_colour_alone_is_told_once_in_the_log_and_as_long_as_it_lasts_in_the_sta
         ("warning", "no depth for 3.2 s: segmenting colour alone"),
         ("info", "depth comes again: segmenting colour and depth"),
     ]
+
+
+STAGES = {"age": 999.0, "convert": 1.0, "preprocess": 1.0, "postprocess": 1.0, "publish": 1.0}
+
+
+def serve(health: Health, clock: Moment, period: float, count: int, **stages: float) -> None:
+    for _ in range(count):
+        clock.now += period
+        health.served({**STAGES, **stages})
+
+
+@pytest.mark.parametrize(
+    ("period", "stages", "lags"),
+    [
+        (0.2, {"inference": 190.0}, True),
+        (0.2, {"inference": 40.0}, False),  # the camera is slow
+        (0.2, {"inference": 60.0, "publish": 130.0}, False),  # something else takes the time
+        (0.09, {"inference": 85.0}, False),  # as often as is wanted
+    ],
+)
+def test_only_the_network_makes_labels_come_too_seldom(
+    health: Health, clock: Moment, period: float, stages: dict[str, float], lags: bool
+) -> None:
+    assert not health.network_lags(10.0), "nothing was published"
+    serve(health, clock, period, 60, **stages)
+    assert health.network_lags(10.0) is lags
+    clock.now += 11
+    assert not health.network_lags(10.0), "nobody listens any more"
+
+
+def test_the_frames_of_the_last_seconds_say_whether_the_network_lags(health: Health, clock: Moment) -> None:
+    serve(health, clock, 0.05, 250, inference=45.0)
+    assert not health.network_lags(10.0)
+    serve(health, clock, 0.25, 41, inference=240.0)
+    assert health.network_lags(10.0), "300 frames are still those of a fast network, for the most part"
+    serve(health, clock, 0.05, 201, inference=45.0)
+    assert not health.network_lags(10.0)
+
+
+def test_a_spell_counts_from_when_something_is_so_without_a_break(clock: Moment) -> None:
+    spell, seconds = Spell(clock), []
+    for so in (False, True, True, False, True, True):
+        clock.now += 1
+        seconds.append(spell.seconds(so))
+    assert seconds == [0, 0, 1, 0, 0, 1]

@@ -62,6 +62,7 @@ def test_every_parameter_is_described_and_read_only_unless_dynamic(context: rclp
         ("cameras", "['front camera']", "letters, digits and _"),
         ("cameras", "[2nd]", "letters, digits and _, no digit first"),
         ("max_age", ".nan", "parameter max_age is nan: expected a value from 0.0 to 3600.0"),
+        ("input_size", "large", "parameter input_size is 'large': expected HEIGHTxWIDTH such as 480x640, auto"),
         ("slop", ".inf", "parameter slop is inf: expected"),
         ("max_age", "2", "parameter max_age.*with a decimal point"),
     ],

@@ -24,6 +24,9 @@ _MAX_EXPLANATIONS = 50
 _LONGEST = 1000
 """Characters of an explanation that are told: a message's own texts may be of any length."""
 
+_WORK = ("convert", "preprocess", "inference", "postprocess", "publish")
+"""Stages of a frame that follow one another on the worker's thread."""
+
 _SERVED = ("published", "replaced", "unwanted", "of colour alone")
 _LOST = ("refused", "stale", "failed")
 _SAID_WITH_THE_FRAME = ("refused", "negative-stamp-colour", "negative-stamp-depth")
@@ -132,6 +135,19 @@ class Health:
     def medians(self) -> dict[str, float]:
         """Of the age and the stage times of the newest frames, milliseconds."""
         return {stage: float(np.median(values)) for stage, values in self._times.items()}
+
+    def network_lags(self, rate: float) -> bool:
+        """Whether, in the last 10 s, fewer labels per second than `rate` were published because of the network.
+
+        That is where a frame took longer than there is for one, and the network most of it: not where the camera is
+        slow, nobody listens, or something else takes the time.
+        """
+        count = self.published.recent()
+        if not 0 < self.published.per_second() < rate:
+            return False
+        took = {stage: float(np.median(list(self._times[stage].copy())[-count:])) for stage in _WORK}
+        whole = sum(took.values())
+        return whole > 1e3 / rate and took["inference"] > whole / 2
 
     def restart(self) -> None:
         """Forget ages and stage times: time has jumped, or the node starts anew."""

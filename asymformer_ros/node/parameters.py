@@ -19,7 +19,11 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.pairing import PAIR_TIMEOUT, SLOP
 from asymformer_ros.inference.choices import BACKENDS, DEVICES
 from asymformer_ros.inference.options import SERVED_PRECISIONS
+from asymformer_ros.models.sizes import read_size
 from asymformer_ros.node.synchronizer import SYNCHRONIZERS
+
+AUTO_SIZE = "auto"
+"""The value of input_size that has a size chosen."""
 
 _CAMERA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
@@ -69,6 +73,16 @@ SPECS: dict[str, ParameterSpec] = {
         "What the network computes in. Of an engine the precision that is tried first, fp16 for auto. A CPU computes "
         "in fp32; in bf16 (OpenVINO) or int8 where that is asked for, or for auto where the camera's frames allow it.",
         choices=SERVED_PRECISIONS,
+    ),
+    "input_size": ParameterSpec(
+        "",
+        "HEIGHTxWIDTH that the network runs at, multiples of 32; auto for the largest that the model's card allows and "
+        "that keeps target_rate on this machine; empty for the model's own.",
+    ),
+    "target_rate": ParameterSpec(
+        0.0,
+        "Labels per second of each camera that input_size auto is to keep, Hz; 0 where none is wanted.",
+        limits=(0.0, 1000.0),
     ),
     "precision_report": ParameterSpec(
         "", "JSON of `asymformer precision`: which layers of a mixed engine stay in FP32; empty for none."
@@ -165,6 +179,8 @@ class Settings:
     backend: str
     device: str
     precision: str
+    input_size: str
+    target_rate: float
     precision_report: str
     engine_cache: str
     workspace_mib: int
@@ -242,8 +258,18 @@ def _problem(name: str, value: Value) -> str:
     if name == "cameras" and isinstance(value, list) and value != [""]:
         bad = [one for one in value if not _CAMERA_NAME.fullmatch(one)]
         return f"parameter {name} has {bad}: expected letters, digits and _, no digit first, / between" if bad else ""
+    if name == "input_size" and value not in ("", AUTO_SIZE) and not _is_size(value):
+        return f"parameter {name} is '{value}': expected HEIGHTxWIDTH such as 480x640, {AUTO_SIZE}, or nothing"
     if isinstance(value, float) and not math.isfinite(value):
         return f"parameter {name} is {value}: expected a number like {spec.default if spec else 0.0}"
     if spec is None or not spec.choices or value in spec.choices:
         return ""
     return f"parameter {name} is '{value}': expected one of {', '.join(spec.choices)}"
+
+
+def _is_size(value: Value) -> bool:
+    try:
+        read_size(str(value))
+    except ValueError:
+        return False
+    return True

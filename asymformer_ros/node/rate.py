@@ -43,11 +43,35 @@ class Rate:
 
     def per_second(self) -> float:
         """Mean rate of the last `span` seconds, Hz; it falls when events stay away."""
-        now = self._clock()
-        recent = [time for time in self._times.copy() if time > now - self._span]
+        now, recent = self._clock(), self._recent()
         return (len(recent) - 1) / (now - recent[0]) if len(recent) > 1 and now > recent[0] else 0.0
+
+    def recent(self) -> int:
+        """Events of the last `span` seconds."""
+        return len(self._recent())
 
     def silence(self) -> float:
         """Seconds since the last event, or since the start."""
         times = self._times.copy()
         return self._clock() - (times[-1] if times else self._start)
+
+    def _recent(self) -> list[float]:
+        start = self._clock() - self._span
+        return [time for time in self._times.copy() if time > start]
+
+
+class Spell:
+    """For how long something has been so without a break. Used by one thread."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._start: float | None = None
+
+    def seconds(self, so: bool) -> float:
+        """Since it is so; 0 where it is not. so: whether it is, now."""
+        if not so:
+            self._start = None
+            return 0.0
+        if self._start is None:
+            self._start = self._clock()
+        return self._clock() - self._start

@@ -29,11 +29,15 @@ from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.package_log import PackageLog
 from asymformer_ros.node.parameters import SPECS, declare, validate
 from asymformer_ros.node.process import run_process, serve_node
+from asymformer_ros.node.rate import Spell
 from asymformer_ros.node.services import Services
-from asymformer_ros.node.serving import Serving, open_segmenter
+from asymformer_ros.node.serving import Serving, open_model
 from asymformer_ros.node.snapshots import save_next_frames
 from asymformer_ros.node.worker import Worker
 from asymformer_ros.system.limits import return_free_memory
+
+_PATIENCE = 10.0
+"""Seconds for which labels may come less often than `target_rate` before a smaller input size is taken."""
 
 
 class SegmentationNode(LifecycleNode):
@@ -52,6 +56,7 @@ class SegmentationNode(LifecycleNode):
         self._build_context = BuildContext()
         self._cancelled = False
         self._failure = ""
+        self._lagging = Spell()
         self._own_health = Health(self.get_logger())
         self._hardware = Hardware()
         self._diagnostics = Diagnostics(self, self._report)
@@ -160,7 +165,7 @@ class SegmentationNode(LifecycleNode):
     def _configure(self) -> None:
         self._fallbacks.clear()
         start = perf_counter()
-        self._serving = Serving(open_segmenter(self.settings, self._new_context()))
+        self._serving = Serving(open_model(self.settings, self._new_context()))
         self._cameras = [Camera(self, name, lambda: self.settings.lazy) for name in self.settings.cameras]
         self.get_logger().info(f"{self._serving.description}, loaded in {perf_counter() - start:.1f} s")
 
@@ -205,6 +210,13 @@ class SegmentationNode(LifecycleNode):
             raise BackendError("no model is loaded that another could replace: configure the node")
         return f"{serving.replace(self.settings, self._new_context(), self._announce)} serves now"
 
+    def _step_down(self) -> str:
+        serving = self._serving
+        if serving is None:
+            raise BackendError("the node has released its model meanwhile")
+        now = serving.step_down(self.settings, self._new_context(), self._announce)
+        return f"fewer than {self.settings.target_rate:g} labels a second for {_PATIENCE:.0f} s: {now} serves now"
+
     def _announce(self, segmenter: Segmenter) -> None:
         for camera in self._cameras:
             camera.outputs.tell_classes(segmenter.label_set, self.settings.min_confidence)
@@ -227,6 +239,15 @@ class SegmentationNode(LifecycleNode):
         for camera in self._cameras:
             camera.follow()
             camera.examine(self.settings)
+        self._keep_rate()
+
+    def _keep_rate(self) -> None:
+        """Take a smaller input size where the network has been too slow for a while and may have one."""
+        serving, rate = self._serving, self.settings.target_rate
+        can = self._worker is not None and serving is not None and serving.can_step_down
+        lags = can and any(camera.health.network_lags(rate) for camera in self._cameras)
+        if self._lagging.seconds(lags) >= _PATIENCE and self._actions.start("reload_model", self._step_down):
+            self._lagging = Spell()
 
     def _report(self) -> list[DiagnosticStatus]:
         active, serving = self._worker is not None, self._serving
@@ -235,7 +256,7 @@ class SegmentationNode(LifecycleNode):
         if not serving and self._build_context.progress:
             facts["engine"] = self._build_context.progress
         if self._fallbacks:
-            facts["fallback"] = "; ".join(self._fallbacks)
+            facts["fallback"] = "; ".join(dict.fromkeys(self._fallbacks))
         facts |= self._hardware.facts(facts["backend"])
         if self._own_health.counts:
             facts["callbacks failed"] = str(self._own_health.counts.total())

@@ -37,6 +37,19 @@ class Services:
         """Of the actions under way."""
         return [thread for thread in self._running.values() if thread.is_alive()]
 
+    def start(self, name: str, action: Callable[[], str]) -> bool:
+        """Do something on the thread of an action, as if it were that one; False where that one is under way."""
+        return self._start(name, action, Trigger.Response()) is not None
+
+    def _start(self, name: str, action: Callable[[], str], response: Trigger.Response) -> threading.Thread | None:
+        if name in self._running and self._running[name].is_alive():
+            return None
+        self._running[name] = thread = threading.Thread(
+            target=self._act, args=(name, action, response), name=name, daemon=True
+        )
+        thread.start()
+        return thread
+
     def _set_enabled(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         result = self._node.set_parameters([Parameter("enabled", value=bool(request.data))])[0]
         response.success = result.successful
@@ -46,13 +59,10 @@ class Services:
     async def _trigger(
         self, name: str, action: Callable[[], str], request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        if name in self._running and self._running[name].is_alive():
+        thread = self._start(name, action, response)
+        if thread is None:
             response.message = f"{name} is under way: call it again when that has ended"
             return response
-        self._running[name] = thread = threading.Thread(
-            target=self._act, args=(name, action, response), name=name, daemon=True
-        )
-        thread.start()
         await _end_of(thread)
         return response
 

@@ -1,0 +1,72 @@
+"""`input_size: auto` of a node that runs as a process of its own, over real DDS."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS")
+pytest.importorskip("torch", reason="makes other sizes of a model")
+from diagnostic_msgs.msg import DiagnosticArray
+from node_session import RAMP, Session
+from ros_harness import stamps, wait_until
+
+from asymformer_ros.models.bundle import ModelBundle
+from asymformer_ros.models.card import ModelCard
+from asymformer_ros.models.labels import label_set
+from asymformer_ros.network import SMALL
+
+pytestmark = pytest.mark.ros
+AUTO = ("-p", "input_size:=auto", "-p", "device:=cpu")
+TORCH = ("-p", "backend:=torch")
+"""Serves any size without an export."""
+
+
+def facts(session: Session) -> dict[str, str]:
+    """Of the next status that comes."""
+    statuses = session.peer.listen(DiagnosticArray, "/diagnostics")
+    wait_until(lambda: statuses, "diagnostics")
+    return {value.key: value.value for value in statuses[-1].status[0].values}
+
+
+@pytest.mark.parametrize(("rate", "size", "backend"), [("0.01", "256x320", ()), ("1000.0", "128x160", TORCH)])
+def test_a_low_rate_takes_the_largest_size_and_an_impossible_one_the_smallest_and_says_so(
+    start_peer: Any, start_node: Any, rate: str, size: str, backend: tuple[str, ...]
+) -> None:
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, *AUTO, *backend, "-p", f"target_rate:={rate}", model="demo"))
+    labels = session.listen("labels").connected().exchange("labels")
+    assert (labels.height, labels.width) == RAMP.shape[:2], "labels have the camera's size, whatever the network's is"
+    told = facts(session)
+    assert told["input size"].startswith(f"{size} (height x width; of 256x320, ")
+    assert f"input size {told['input size']}" in session.node.output
+    assert ("which none keeps" in told.get("fallback", "")) == (size == "128x160")
+
+
+def test_a_network_that_falls_behind_is_followed_by_a_smaller_one_between_two_frames(
+    start_peer: Any, start_node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ModelBundle.untrained(SMALL, label_set("nyuv2_40"))
+    card = ModelCard("two", made.card.label_set, made.card.normalization, (128, 160), input_sizes=((64, 96),))
+    ModelBundle(card, made.network).save(tmp_path / "two.safetensors")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    peer, domain = start_peer()
+    chosen = (*AUTO, *TORCH, "-p", "target_rate:=1000.0")
+    node = start_node(domain, *chosen, model=str(tmp_path / "two.safetensors"), module="node_that_falls_behind")
+    session = Session(peer, node).listen("labels").connected()
+    assert facts(session)["input size"].startswith("128x160 (height x width; of 128x160, 64x96)")
+    steps = "fewer than 1000 labels a second for"
+    while steps not in node.output:
+        session.exchange("labels")
+    node.wait_for(f"{steps} .* model 'two' .*input 64x96, height x width.* serves now")
+    session.exchange("labels")
+    assert facts(session)["input size"].startswith("64x96 (height x width; of 64x96)")
+    session.exchange("labels")
+    assert node.output.count(steps) == 1, "there is none below the smallest"
+    assert len(stamps(session.received["labels"])) > 3
+    assert "Traceback" not in node.output, node.output
+    assert node.stop() == 0
