@@ -147,8 +147,8 @@ def _make(request: CpuGraphRequest[Opened], file: Path, context: BuildContext) -
     start = perf_counter()
     _log.info("making the %s graph of %s; this is done once", request.precision, request.path)
     task = {"task": "cpu_graph", "model": str(request.path), "label_set": request.label_set, "onnx": str(file)}
-    task |= {"sha256": request.file_sha256, "precision": request.precision, "input_size": request.input_size}
-    told = run_child(task, context).values
+    wanted = {"sha256": request.file_sha256, "precision": request.precision, "input_size": request.input_size}
+    told = run_child({**task, **wanted}, context).values
     verification = Verification.from_json(told["verification"])
     if request.precision == "fp32" and not verification.passed:
         raise BackendError(f"the graph of {request.path} is refused: {verification.problem}")
