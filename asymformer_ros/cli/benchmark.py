@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +108,8 @@ def _result(
 
 
 def _machine() -> dict[str, Any]:
+    from importlib import metadata  # not for the help, which it would delay
+
     from asymformer_ros import __version__
     from asymformer_ros.engine.driver import GpuInfo, probe_gpu
     from asymformer_ros.node.hardware import computer_name

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from asymformer_ros import __version__
@@ -115,6 +114,8 @@ def _answers(cause: str, check: Check) -> list[Finding]:
 
 
 def _from_pip(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version  # not for the help, which it would delay
+
     try:
         return bool(version(package))
     except PackageNotFoundError:

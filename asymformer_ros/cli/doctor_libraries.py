@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.metadata import distributions
 
 from asymformer_ros.findings import Finding
 from asymformer_ros.optional import BRINGS, installed
@@ -180,6 +179,8 @@ def end_all() -> None:
 
 def check_twins() -> list[Finding]:
     """Packages that install one library over the other."""
+    from importlib.metadata import distributions  # not for the help, which it would delay
+
     there = {str(found.metadata["Name"]).lower() for found in distributions() if found.metadata["Name"]}
     findings = []
     for library, pattern in (("cv2", r"opencv(-contrib)?-python(-headless)?"), ("onnxruntime", r"onnxruntime(-\w+)?")):
