@@ -245,7 +245,7 @@ class SegmentationNode(LifecycleNode):
         """Take a smaller input size where the network has been too slow for a while and may have one."""
         serving, rate = self._serving, self.settings.target_rate
         can = self._worker is not None and serving is not None and serving.can_step_down
-        lags = can and any(camera.health.network_lags(rate) for camera in self._cameras)
+        lags = can and not self.working and any(camera.health.network_lags(rate) for camera in self._cameras)
         if self._lagging.seconds(lags) >= _PATIENCE and self._actions.start("reload_model", self._step_down):
             self._lagging = Spell()
 
