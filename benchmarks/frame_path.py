@@ -212,7 +212,7 @@ def _told(rows: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]]) -> s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables. Returns 0."""
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, models=False)
     parser.add_argument("--runs", type=int, default=200, help="of each, after one to warm up (default: 200)")
     args = parser.parse_args(argv)
     return_large_blocks()  # as the node does

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,10 +112,19 @@ def picture(path: Path, rows: int, size: tuple[float, float]) -> Iterator[Any]:
     pyplot.close(figure)
 
 
-def command_line(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that each part of the suite has."""
+@contextmanager
+def work_folder(args: argparse.Namespace) -> Iterator[Path]:
+    """Where models and their graphs are made: what `--work` names, or a folder that goes with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield args.work or Path(folder)
+
+
+def command_line(description: str | None, models: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options that each part of the suite has. models: whether it needs a folder for them."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="little of all: whether it runs, not how fast it is")
+    if models:
+        parser.add_argument("--work", type=Path, metavar="DIR", help="folder in which models and their graphs are kept")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     return parser
 

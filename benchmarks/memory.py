@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from measuring import PUBLISHED, finish, table_of
+from measuring import PUBLISHED, finish, table_of, work_folder
 from node_run import ALL, Listener, Run, command_line_of_node, cores, labelled, listening, stream
 
 _RATE = 30.0  # Hz
@@ -25,28 +26,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.quick:
         args.models, args.comings, args.seconds = ["demo"], 1, 3.0
-    rows = [measure(model, args) for model in args.models]
+    with work_folder(args) as work:
+        run = Run(rates=(_RATE,), outputs=(), seconds=args.seconds, folder=args.folder, work=work)
+        rows = [measure(replace(run, model=model), args.comings) for model in args.models]
     return finish(args, {"rows": rows}, table_of(rows))
 
 
-def measure(model: str, args: Any) -> dict[str, Any]:
+def measure(run: Run, comings: int) -> dict[str, Any]:
     """One row, of one node: first nobody listens, then to labels, then to confidence, too, then to everything."""
-    run = Run(model, (_RATE,), outputs=(), folder=args.folder, work=args.work)
     with listening(run) as listener:
         listener.wait(lambda: listener.status, "word of the node on /diagnostics")
         listener.spin(_LEAVING)
-        idle = cores(listener, 1.5 * args.seconds)[0]
-        first = [_first_label(listener) for _ in range(args.comings)]
+        idle = cores(listener, 1.5 * run.seconds)[0]
+        first = [_first_label(listener) for _ in range(comings)]
         listener.listen("labels")
         labelled(listener)
-        labels = stream(listener, args.seconds)
-        usual, longest = _coming(listener, args.seconds, "confidence")
+        labels = stream(listener, run.seconds)
+        usual, longest = _coming(listener, run.seconds, "confidence")
         confidence = listener.memory[-1][1]
         listener.listen(*set(ALL) - {"labels", "confidence"})
-        listener.spin(args.seconds)
+        listener.spin(run.seconds)
         everything = listener.memory[-1][1]
     return {
-        "model": model,
+        "model": run.model,
         "idle_cores": round(idle, 4),
         "first_label_ms": round(float(np.median(first)), 1),
         "period_ms": round(1e3 / _RATE, 1),
@@ -71,16 +73,17 @@ def _first_label(listener: Listener) -> float:
 
 def _coming(listener: Listener, seconds: float, output: str) -> tuple[float, float]:
     """The median of the times between labels in ms, and the longest one when somebody subscribes to another output."""
-    usual = float(np.median(_gaps(listener)))
+    before = listener.arrivals()
     listener.clear()
     listener.listen(output)
     listener.spin(seconds)
-    return usual, float(np.max(_gaps(listener)))
+    listener.wait(lambda: len(listener.arrivals()) > 1, "labels")
+    usual, longest = np.median(_gaps(before)), np.max(_gaps([before[-1], *listener.arrivals()]))
+    return float(usual), float(longest)
 
 
-def _gaps(listener: Listener) -> Any:
-    """Milliseconds between the labels of the one camera."""
-    [labels] = listener.labels.values()
+def _gaps(labels: Sequence[tuple[float, float]]) -> Any:
+    """Milliseconds between arrivals."""
     return np.diff([arrived for arrived, _ in labels]) * 1e3
 
 

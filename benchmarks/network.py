@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import PUBLISHED, by_turns, command_line, finish, picture, table
+from measuring import PUBLISHED, by_turns, command_line, finish, picture, table, work_folder
 from numpy.typing import NDArray
 from served_models import bundle_file, serving
 
@@ -61,17 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--busy", default="0,2", help="numbers of busy loops beside (default: 0,2)")
     parser.add_argument("--runs", type=int, default=12, help="of each backend, after one to warm up (default: 12)")
     parser.add_argument("--seconds", type=float, default=40.0, help="after which no further run begins (default: 40)")
-    parser.add_argument("--work", type=Path, help="folder in which models and their graphs are kept")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture of the ratios there")
     args = parser.parse_args(argv)
     if args.quick:
         args.models, args.busy, args.runs = ["demo"], "0,1", 3
     rows: list[Row] = []
     left_out: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with work_folder(args) as work:
         for model in args.models:
             for size in args.sizes.split(","):
-                rows += _measure(model, size, args.work or Path(folder), args, left_out)
+                rows += _measure(model, size, work, args, left_out)
     if args.plot:
         plot(rows, args.plot)
     return finish(args, {"rows": [asdict(row) for row in rows], "left_out": left_out}, _told(rows, left_out))

@@ -10,7 +10,6 @@ import argparse
 import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ import numpy as np
 import psutil
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from measuring import command_line, finish, running, table_of
+from measuring import command_line, finish, running, table_of, work_folder
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from served_models import node_parameters
@@ -36,7 +35,7 @@ from asymformer_ros.system.busy import busy_loops
 
 ALL = ("labels", "overlay", "color", "confidence", "summary")
 _HEARD = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-_PATIENCE = 120.0  # seconds
+_PATIENCE = 240.0  # seconds
 _WARM_UP = 3.0  # seconds
 _SAMPLED = 0.2  # seconds between two looks at the node's memory
 _FEWEST = 10
@@ -49,7 +48,7 @@ class Run:
     """What runs: cameras at rates (Hz), busy loops beside them, what is listened to.
 
     outputs: some of ALL. cores: that the node may use, 0 for all. folder: a recording, which the cameras play. work:
-    where the published network and its graph are kept.
+    where models and their graphs are kept; None where nothing is prepared.
     """
 
     model: str = "demo"
@@ -162,8 +161,8 @@ def listening(run: Run) -> Iterator[Listener]:
         for name in profile:
             stack.callback(os.environ.pop, name)
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        work = run.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        parameters = [*node_parameters(run.model, work), f"cameras:=[{', '.join(run.cameras)}]"]
+        parameters = node_parameters(run.model, run.work) if run.work else [f"model:={run.model}"]
+        parameters.append(f"cameras:=[{', '.join(run.cameras)}]")
         for camera, rate in zip(run.cameras, run.rates, strict=True):
             source = ("source:=folder", f"folder:={run.folder}", f"rate:={float(rate)}")
             stack.enter_context(running(_arguments("camera_node", source, camera), environment=environment))
@@ -240,7 +239,6 @@ def command_line_of_node(description: str | None) -> argparse.ArgumentParser:
     parser = command_line(description)
     parser.add_argument("--folder", type=Path, default=GOLDEN_FRAMES, help="a recording (default: the package's own)")
     parser.add_argument("--seconds", type=float, default=10.0, help="that each row is measured (default: 10)")
-    parser.add_argument("--work", type=Path, help="folder in which models and their graphs are kept")
     return parser
 
 
@@ -254,7 +252,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     rates, outputs = tuple(float(rate) for rate in args.rates.split(",")), tuple(args.outputs.split(","))
     seconds = 3.0 if args.quick else args.seconds
-    figures = measure(Run(args.model, rates, args.busy, outputs, 0, seconds, args.folder, args.work))
+    with work_folder(args) as work:
+        figures = measure(Run(args.model, rates, args.busy, outputs, 0, seconds, args.folder, work))
     return finish(args, figures, table_of([figures]))
 
 

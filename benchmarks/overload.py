@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measuring import PUBLISHED, finish, picture, table_of
+from measuring import PUBLISHED, finish, picture, table_of, work_folder
 from node_run import Run, command_line_of_node, measure
 
 _LOADS = (("demo", 15.0, 0), ("demo", 30.0, 0), ("demo", 60.0, 0), ("demo", 90.0, 0), ("demo", 30.0, 1))
@@ -30,10 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture of ages and drops there")
     args = parser.parse_args(argv)
     rows = []
-    for model, rate, busy in _LOADS[1:4:2] if args.quick else _LOADS:
-        seconds = 3.0 if args.quick else args.seconds * (_LONGER if model == PUBLISHED else 1)
-        run = Run(model, (rate,), busy, seconds=seconds, folder=args.folder, work=args.work)
-        rows.append({"model": model, "camera_hz": rate, "busy_loops": busy, **measure(run)})
+    with work_folder(args) as work:
+        for model, rate, busy in _LOADS[1:4:2] if args.quick else _LOADS:
+            seconds = 3.0 if args.quick else args.seconds * (_LONGER if model == PUBLISHED else 1)
+            run = Run(model, (rate,), busy, seconds=seconds, folder=args.folder, work=work)
+            rows.append({"model": model, "camera_hz": rate, "busy_loops": busy, **measure(run)})
     if args.plot:
         plot(rows, args.plot)
     return finish(args, {"rows": rows}, table_of(rows))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from measuring import finish, table_of
+from measuring import finish, table_of, work_folder
 from node_run import Run, command_line_of_node, labelled, listening, stream
 
 _DIFFERENT = (30.0, 15.0, 5.0, 1.0)
@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     plans = [(rates, 1) for rates in _ON_ONE_CORE] if cores > 1 else []
     plans += [(rates, cores) for rates in _ON_ALL]
     seconds = 3.0 if args.quick else args.seconds
-    runs = [
-        Run(rates=rates, cores=given, seconds=seconds, folder=args.folder)
-        for rates, given in (plans[-1:] if args.quick else plans)
-    ]
-    rows = [measure(run) for run in runs]
+    with work_folder(args) as work:
+        rows = [
+            measure(Run(rates=rates, cores=given, seconds=seconds, folder=args.folder, work=work))
+            for rates, given in (plans[-1:] if args.quick else plans)
+        ]
     return finish(args, {"rows": rows}, table_of(rows))
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,19 +34,31 @@ def bundle_file(name: str, folder: Path, input_size: tuple[int, int] | None = No
     return path
 
 
-def main() -> int:
-    """Make both."""
-    name, folder = sys.argv[1], Path(sys.argv[2])
-    open_serving(str(bundle_file(name, folder)), serving(folder, "onnxruntime", "fp32")).close()
-    return 0
-
-
 def node_parameters(model: str, folder: Path) -> list[str]:
-    """Of the segmentation node: a name, or for the published network a file whose graph is there when it starts."""
-    if model != PUBLISHED:
-        return [f"model:={model}"]
-    subprocess.run([sys.executable, __file__, model, str(folder)], check=True, capture_output=True)
-    return [f"model:={bundle_file(model, folder)}", f"engine_cache:={folder}"]
+    """Of the segmentation node, so that the graph that it serves is there when it starts, as from a second start on.
+
+    Raises SystemExit where it cannot be made.
+    """
+    told = subprocess.run([sys.executable, __file__, model, str(folder)], check=False, capture_output=True, text=True)
+    if told.returncode:
+        raise SystemExit(f"the graph of {model} cannot be made: {told.stderr.strip().splitlines()[-1]}")
+    return [f"model:={_named(model, folder)}", f"engine_cache:={folder}"]
+
+
+def _named(model: str, folder: Path) -> str:
+    """What a user has of the published network is a file."""
+    return str(bundle_file(model, folder)) if model == PUBLISHED else model
+
+
+def main() -> int:
+    """Serve the model until its graph is kept. Returns 0."""
+    model, folder = sys.argv[1], Path(sys.argv[2])
+    with closing(open_serving(_named(model, folder), serving(folder, "auto", "fp32"))) as backend:
+        while hasattr(backend, "progress") and not backend.progress.endswith(" serves"):
+            if backend.progress.startswith("none"):
+                raise SystemExit(backend.progress)
+            time.sleep(0.1)
+    return 0
 
 
 if __name__ == "__main__":

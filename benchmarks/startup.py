@@ -27,29 +27,15 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from measuring import by_turns, command_line, finish, running, table
+from measuring import by_turns, command_line, finish, running, table, work_folder
 from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import Image
+from served_models import node_parameters
 
 from asymformer_ros.engine.frames import GOLDEN_FRAMES
-from asymformer_ros.inference.options import ServingOptions
-from asymformer_ros.inference.selection import open_serving
-from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.node.fastdds import CHOSEN_BY_USER, large_message_environment
 
-_PATIENCE = 30.0  # seconds
-_MAKING = 600.0  # seconds that the graph of a model may take
-
-
-def keep_graph(model: str, cache: Path) -> None:
-    """Do what an earlier start has done: make the graph of a model, and keep it. Raises SystemExit where that fails."""
-    backend = open_serving(model, ServingOptions(engine_cache=str(cache)))
-    end = time.monotonic() + _MAKING
-    while isinstance(backend, UpgradingBackend) and "serves" not in backend.progress:
-        if time.monotonic() > end or backend.progress.startswith("none"):
-            raise SystemExit(f"the graph of {model} has not been kept: {backend.progress}")
-        time.sleep(0.2)
-    backend.close()
+_PATIENCE = 120.0  # seconds
 
 
 def help_seconds(runs: int) -> dict[str, float]:
@@ -122,10 +108,10 @@ def _read(lines: Any, note: Any) -> None:
             note("loaded")
 
 
-def node_starts(model: str, runs: int, profile: bool, cache: Path | None) -> dict[str, float]:
+def node_starts(model: str, runs: int, profile: bool, cache: str = "") -> dict[str, float]:
     """Medians of `node_start`, with a camera beside it and with the package's profile or without one.
 
-    cache: where the model's graph has been kept; None for an empty one at each start.
+    model, cache: parameters of the node; where the graph has been kept, "" for an empty folder at each start.
     """
     for name in CHOSEN_BY_USER:
         os.environ.pop(name, None)
@@ -142,7 +128,7 @@ def node_starts(model: str, runs: int, profile: bool, cache: Path | None) -> dic
         found = []
         for _ in range(runs):
             with tempfile.TemporaryDirectory() as empty:
-                found.append(node_start([f"model:={model}", f"engine_cache:={cache or empty}"], environment))
+                found.append(node_start([model, cache or f"engine_cache:={empty}"], environment))
     names = ("loaded", "segmenting", "first_label")
     return {name: round(float(np.median([one[name] for one in found])), 2) for name in names}
 
@@ -156,12 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     runs = 1 if args.quick else args.runs
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     compileall.compile_dir(str(Path(__file__).parents[1] / "asymformer_ros"), quiet=1)
-    with tempfile.TemporaryDirectory() as folder:
-        keep_graph(args.model, Path(folder))
+    with work_folder(args) as work:
+        model, cache = node_parameters(args.model, work)
         starts = {
-            "profile": node_starts(args.model, runs, True, Path(folder)),
-            "default": node_starts(args.model, runs, False, Path(folder)),
-            "profile, first start": node_starts(args.model, runs, True, None),
+            "profile": node_starts(model, runs, True, cache),
+            "default": node_starts(model, runs, False, cache),
+            "profile, first start": node_starts(model, runs, True),
         }
     helps = help_seconds(runs)
     return finish(args, {"model": args.model, "node_s": starts, "help_s": helps}, _told(args.model, starts, helps))

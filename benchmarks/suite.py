@@ -33,7 +33,6 @@ from asymformer_ros.optional import installed
 HERE = Path(__file__).resolve().parent
 PARTS = ("network", "frame_path", "overload", "startup", "scaling", "memory")
 PLOTTED = ("network", "overload")
-WITH_MODELS = ("network", "overload", "memory")
 SLOWER = 1.25
 """Ratio from which a figure counts as worse: medians of one machine differ by a tenth from run to run."""
 
@@ -70,7 +69,7 @@ def run(part: str, folder: Path, work: Path, quick: bool) -> dict[str, Any]:
     figures = work / f"{part}.json"
     command = [sys.executable, str(HERE / f"{part}.py"), "--json", str(figures)]
     command += ["--quick"] if quick else []
-    command += ["--work", str(work)] if part in WITH_MODELS else []
+    command += ["--work", str(work)] if part != "frame_path" else []
     command += ["--plot", str(folder / f"{part}.png")] if part in PLOTTED and installed("matplotlib") else []
     code, output, errors = _ended(command)
     content: dict[str, Any] = {"seconds": round(time.monotonic() - start), "load_before": round(load, 1)}
