@@ -41,7 +41,7 @@ from asymformer_ros.node.frame_path import FramePath
 from asymformer_ros.node.inputs import Pair
 from asymformer_ros.node.points import CloudWriter
 from asymformer_ros.node.serving import Opened, Serving
-from asymformer_ros.system.limits import return_large_blocks
+from asymformer_ros.system.limits import keep_memory_small
 
 NETWORK = (480, 640)
 SIZES = ((480, 640), (720, 1280))
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line(__doc__, models=False)
     parser.add_argument("--runs", type=int, default=200, help="of each, after one to warm up (default: 200)")
     args = parser.parse_args(argv)
-    return_large_blocks()  # as the node does
+    keep_memory_small()  # as the node does
     runs = 5 if args.quick else args.runs
     rows, points = measure(runs), measure_points(runs)
     return finish(args, {"rows": rows, "points": points}, _told(rows, points))

@@ -29,6 +29,7 @@ from typing import Any
 from goals import goals, told
 
 from asymformer_ros.optional import installed
+from asymformer_ros.system.limits import cpu_flags
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("network", "frame_path", "overload", "startup", "scaling", "memory")
@@ -48,19 +49,15 @@ _COMPARED += ("loaded", "segmenting", "first_label", "help_s")
 _KEYS = ("model", "size", "backend", "outputs", "camera_hz", "busy", "busy_loops", "cameras_hz", "cores_given")
 
 
-def machine_class(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def machine_class(root: Path = Path("/")) -> str:
     """Architecture, vendor, vector units, cores, as "x86_64-amd-avx512-bf16-2cores": what times depend on, no names."""
-    facts: dict[str, str] = {}
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.is_file() else ():
-        key, _, value = line.partition(":")
-        facts.setdefault(key.strip(), value.strip())
-    flags = (facts.get("flags") or facts.get("Features", "")).split()
+    flags, cpuinfo = cpu_flags(root), root / "proc/cpuinfo"
     found = [short for flag, short in _FEATURES.items() if flag in flags]
     if "avx512" not in found and "avx2" in flags:
         found.insert(0, "avx2")
-    vendor = _VENDORS.get(facts.get("vendor_id", ""))
-    names = [platform.machine(), *([vendor] if vendor else []), *dict.fromkeys(found)]
-    return "-".join([*names, f"{len(os.sched_getaffinity(0))}cores"])
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    vendors = [short for vendor, short in _VENDORS.items() if vendor in text]
+    return "-".join([platform.machine(), *vendors, *dict.fromkeys(found), f"{len(os.sched_getaffinity(0))}cores"])
 
 
 def run(part: str, folder: Path, work: Path, quick: bool) -> dict[str, Any]:
