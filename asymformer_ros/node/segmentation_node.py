@@ -215,7 +215,7 @@ class SegmentationNode(LifecycleNode):
         if serving is None:
             raise BackendError("the node has released its model meanwhile")
         now = serving.step_down(self.settings, self._new_context(), self._announce)
-        return f"fewer than {self.settings.target_rate:g} labels a second for {_PATIENCE:.0f} s: {now} serves now"
+        return f"{self._too_few}: {now} serves now"
 
     def _announce(self, segmenter: Segmenter) -> None:
         for camera in self._cameras:
@@ -242,12 +242,22 @@ class SegmentationNode(LifecycleNode):
         self._keep_rate()
 
     def _keep_rate(self) -> None:
-        """Take a smaller input size where the network has been too slow for a while and may have one."""
+        """Take a smaller input size where the network has been too slow for a while, or say that there is none."""
         serving, rate = self._serving, self.settings.target_rate
-        can = self._worker is not None and serving is not None and serving.can_step_down
-        lags = can and not self.working and any(camera.health.network_lags(rate) for camera in self._cameras)
-        if self._lagging.seconds(lags) >= _PATIENCE and self._actions.start("reload_model", self._step_down):
-            self._lagging = Spell()
+        if serving is None or self._worker is None or not serving.size_is_chosen:
+            return
+        lags = not self.working and any(camera.health.network_lags(rate) for camera in self._cameras)
+        if self._lagging.seconds(lags) < _PATIENCE:
+            return
+        if serving.can_step_down:
+            if self._actions.start("reload_model", self._step_down):
+                self._lagging = Spell()
+        elif self._own_health.note(text := f"{self._too_few}, and no smaller input size is left"):
+            self._fallbacks.append(text)
+
+    @property
+    def _too_few(self) -> str:
+        return f"fewer than {self.settings.target_rate:g} labels a second for {_PATIENCE:.0f} s"
 
     def _report(self) -> list[DiagnosticStatus]:
         active, serving = self._worker is not None, self._serving

@@ -72,6 +72,11 @@ class Serving:
             yield
 
     @property
+    def size_is_chosen(self) -> bool:
+        """Whether the input size was chosen, and not given."""
+        return self._choice is not None
+
+    @property
     def can_step_down(self) -> bool:
         """Whether the model may serve at a smaller input size, which was not tried in vain."""
         return self._can_step_down and self._choice is not None and bool(self._choice.smaller)
