@@ -8,6 +8,7 @@ matrix. Without that file a typical RGB-D camera's matrix stands in, and `intrin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +51,15 @@ class RgbdRecording(Sequence[RgbdFrame]):
     """The frames of a folder in the order of their numbers.
 
     Raises FrameError for a folder without frames, a colour image without depth and a first frame or camera matrix
-    that cannot be read; later frames are read, and refused, when asked for.
+    that cannot be read; later frames are read, and refused, when asked for. with_gaps: so are all but one of the
+    frames, whatever is wrong with them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, with_gaps: bool = False) -> None:
         self.folder = folder
         self._colors = _color_files(folder)
-        self._depths = [_depth_file(color) for color in self._colors]
-        height, width = self.raw(0).depth.shape
+        self._depths = [_depth_file(color, may_lack=with_gaps) for color in self._colors]
+        height, width = self._size(with_gaps)
         matrix = folder / INTRINSICS_FILE
         self.intrinsics_are_guessed = not matrix.exists()
         self.intrinsics = (
@@ -71,6 +73,13 @@ class RgbdRecording(Sequence[RgbdFrame]):
         """One frame, depth in float32 metres, NaN where unknown."""
         raw = self.raw(index)
         return RgbdFrame(rgb=raw.rgb, depth=metres_from_millimetres(raw.depth))
+
+    def _size(self, with_gaps: bool) -> tuple[int, int]:
+        """Rows and columns of the first frame, with gaps of the first that can be read."""
+        for index in range(len(self) - 1 if with_gaps else 0):
+            with suppress(FrameError):
+                return self.raw(index).depth.shape  # type: ignore[return-value]
+        return self.raw(-1 if with_gaps else 0).depth.shape  # type: ignore[return-value]
 
     def files(self, index: int) -> tuple[Path, Path]:
         """Colour and depth of one frame."""
@@ -91,9 +100,9 @@ def _color_files(folder: Path) -> list[Path]:
     return files
 
 
-def _depth_file(color: Path) -> Path:
+def _depth_file(color: Path, *, may_lack: bool) -> Path:
     depth = color.with_name(color.name[: color.name.index(".color.")] + ".depth.png")
-    if not depth.exists():
+    if not may_lack and not depth.exists():
         raise FrameError(f"'{color}' has no '{depth.name}' beside it: each colour image needs its depth image")
     return depth
 

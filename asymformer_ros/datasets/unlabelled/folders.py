@@ -20,7 +20,7 @@ class RecordingSource:
     """A recorded folder."""
 
     def __init__(self, spec: SourceSpec, folder: Path) -> None:
-        self._spec, self._recording = spec, RgbdRecording(folder)
+        self._spec, self._recording = spec, RgbdRecording(folder, with_gaps=True)
         self._chosen = selected(spec, len(self._recording))
         self.chunks = chunks_of(self._chosen)
         self.about = -(-len(self._chosen) // spec.every)

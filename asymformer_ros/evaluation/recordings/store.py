@@ -44,8 +44,7 @@ class Store:
             else:
                 root.system.pipe_file((root / name).path, content)
         except Exception as error:  # a storage's library raises its own
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise StoreError(f"cannot write '{name}' to '{self.place}': {reason}") from error
+            raise StoreError(f"cannot write '{name}' to '{self.place}': {_reason(error)}") from error
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None where it is not there."""
@@ -55,7 +54,7 @@ class Store:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise StoreError(f"cannot read '{name}' of '{self.place}': {error}") from error
+            raise StoreError(f"cannot read '{name}' of '{self.place}': {_reason(error)}") from error
 
     def put(self, folder: Path, name: str) -> None:
         """Bring a local file or folder to its name here, in place of what was there."""
@@ -74,3 +73,7 @@ class Store:
             shutil.rmtree(place, ignore_errors=True)
         elif place.exists():
             place.system.rm(place.path, recursive=True)
+
+
+def _reason(error: Exception) -> object:
+    return error.strerror if isinstance(error, OSError) and error.strerror else error
