@@ -153,6 +153,16 @@ def test_a_bag_that_ends_in_the_middle_is_one_sentence(
     assert re.search(r"'.*drive' is no bag that can be read: ", capsys.readouterr().err)
 
 
+def test_a_bag_without_metadata_is_one_sentence(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bag / "metadata.yaml").write_text("rosbag2_bagfile_information: [")
+    assert segment(bag, "-o", tmp_path / "out") == 1
+    assert "drive' is no bag that can be read: " in capsys.readouterr().err.splitlines()[-1]
+    (bag / "metadata.yaml").unlink()
+    assert segment(bag, "-o", tmp_path / "out") == 1
+    assert "has no metadata.yaml" in (said := capsys.readouterr().err)
+    assert said.endswith(": drive.mcap\n")
+
+
 def test_points_use_the_bag_s_calibration(bag: Path, tmp_path: Path) -> None:
     assert segment(bag, "-o", tmp_path / "out", "--points", "ply") == 0
     _, _, data = (tmp_path / "out" / lines(tmp_path / "out")[0]["points"]).read_bytes().partition(b"end_header\n")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _BESIDE = 1_500_000_000  # ns that are read before and behind a chunk: its frames' partners
 _SECOND = 1_000_000_000
-_FILES = (".mcap", ".db3")
+BAG_FILES = (".mcap", ".db3")
+"""How the files of bags end."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -171,7 +173,7 @@ class BagSource:
 
 def is_bag(path: AnyPath) -> bool:
     """Whether a path is a bag: a folder with metadata.yaml, or the one file of a bag."""
-    return (path / "metadata.yaml").exists() if path.is_dir() else path.suffix in _FILES
+    return (path / "metadata.yaml").exists() if path.is_dir() else path.suffix in BAG_FILES
 
 
 def bag_files(path: AnyPath) -> list[AnyPath]:
@@ -220,4 +222,4 @@ def _intrinsics(info: Any, size: tuple[int, int]) -> Intrinsics:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

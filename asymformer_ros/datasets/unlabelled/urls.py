@@ -100,6 +100,6 @@ def local_copy(path: AnyPath) -> Path:
     target = folder / path.name
     try:
         path.system.get(path.path, str(target), recursive=path.is_dir())
-    except OSError as error:
+    except Exception as error:  # a storage's library raises its own
         raise AsymformerError(f"'{path}' cannot be fetched: {error}") from error
     return target
