@@ -45,7 +45,17 @@ QUESTIONS = (
 )
 """Parts about the demo model, in the order in which their answers change the code."""
 
-SPEEDS = ("torch_fp32", "torch_fp16", "torch_graph", "precision", "tensorrt_fp16", "tensorrt_mixed", "torch_compile")
+SPEEDS = (
+    "torch_fp32",
+    "torch_fp16",
+    "torch_contiguous",
+    "torch_graph",
+    "torch_bf16",
+    "precision",
+    "tensorrt_fp16",
+    "tensorrt_mixed",
+    "torch_compile",
+)
 """Parts about the model whose speed is asked for. torch_fp32 leaves the labels that the others are compared with."""
 
 PACKAGES = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "onnx", "onnxruntime", "numpy")

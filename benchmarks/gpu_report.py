@@ -8,8 +8,10 @@ from typing import Any
 TITLES = {
     "torch_fp32": "PyTorch eager, FP32",
     "torch_fp16": "PyTorch eager, FP16",
+    "torch_contiguous": "PyTorch eager, FP16, channels not last",
+    "torch_graph": "PyTorch, CUDA graph, FP16, as it serves",
+    "torch_bf16": "PyTorch, CUDA graph, BF16",
     "torch_compile": "PyTorch, torch.compile, FP16",
-    "torch_graph": "PyTorch, CUDA graph, FP16",
     "tensorrt_fp16": "TensorRT, FP16",
     "tensorrt_mixed": "TensorRT, mixed",
 }

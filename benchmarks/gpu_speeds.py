@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpu_engine import Infer, built, chosen, measure, told, used_memory
+from gpu_engine import SAID, Infer, built, chosen, measure, told, used_memory
 
 from asymformer_ros.engine.golden import golden_frames
 
@@ -29,50 +28,31 @@ def finish(infer: Infer, size: tuple[int, int], folder: Path, name: str) -> dict
 
 
 def torch_part(name: str, model: str, folder: Path) -> dict[str, Any]:
-    """The network in PyTorch: eager in FP32 or FP16, compiled, or in a CUDA graph."""
+    """The network in PyTorch: each step launched by itself, or a CUDA graph; in a precision, a layout, or compiled."""
     import torch
 
-    from asymformer_ros.inference.torch import TorchBackend
+    from asymformer_ros.inference.torch import TorchBackend, gpu_of
+    from asymformer_ros.inference.torch_gpu import Cuda
     from asymformer_ros.models.opening import open_model
+
+    class Eager(Cuda):
+        def record(self, work: object) -> Any:
+            raise RuntimeError("it is not wanted")
 
     if not torch.cuda.is_available():
         return {"reason": f"PyTorch {torch.__version__} finds no GPU that it can use"}
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    dtype = torch.float32 if name == "torch_fp32" else torch.float16
-    backend = TorchBackend(open_model(model, form="bundle"), torch.device("cuda"), dtype)
+    device, bundle = torch.device("cuda"), open_model(model, form="bundle")
+    graphed = gpu_of(device)  # without TF32 from here on
+    dtype = {"torch_fp32": torch.float32, "torch_bf16": torch.bfloat16}.get(name, torch.float16)
+    backend = TorchBackend(bundle, device, dtype, graphed if name in ("torch_graph", "torch_bf16") else Eager())
+    if name == "torch_contiguous":
+        backend._network.to(memory_format=torch.contiguous_format)
     if name == "torch_compile":
-        backend._network.forward_stride4 = torch.compile(backend._network.forward_stride4)
-    if name == "torch_graph":
-        backend._network.forward_stride4 = graphed(backend)
+        backend._gpu._network = torch.compile(backend._gpu._network)
     if not backend.is_finite():
         return {"reason": f"{backend.name}: the answer is not finite"}
-    return finish(lambda rgb, depth: backend.infer(rgb, depth).labels, backend.card.input_size, folder, name)
-
-
-def graphed(backend: Any) -> Callable[[Any, Any], Any]:
-    """The network as a CUDA graph: inputs are copied to where it has them, the output is where it leaves it."""
-    import torch
-
-    network, (height, width) = backend._network.forward_stride4, backend.card.input_size
-    places = [torch.zeros(1, channels, height, width, device="cuda", dtype=torch.float16) for channels in (3, 1)]
-    with torch.inference_mode():
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                network(*places)
-        side.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logits = network(*places)
-
-    def run(rgb: Any, depth: Any) -> Any:
-        places[0].copy_(rgb)
-        places[1].copy_(depth)
-        graph.replay()
-        return logits
-
-    return run
+    result = finish(lambda rgb, depth: backend.infer(rgb, depth).labels, backend.card.input_size, folder, name)
+    return {**result, "serves_as": backend.name, "notes": SAID}
 
 
 def precision_part(_name: str, model: str, folder: Path) -> dict[str, Any]:
@@ -106,6 +86,8 @@ def engine_part(name: str, model: str, folder: Path) -> dict[str, Any]:
 SPEEDS = {
     "torch_fp32": torch_part,
     "torch_fp16": torch_part,
+    "torch_contiguous": torch_part,
+    "torch_bf16": torch_part,
     "torch_compile": torch_part,
     "torch_graph": torch_part,
     "precision": precision_part,

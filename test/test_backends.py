@@ -217,7 +217,7 @@ class TestAModelWithBothFiles:
         monkeypatch.setattr(
             torch_backend.TorchBackend,
             "open",
-            lambda model, device: SimpleNamespace(name="cuda", model=model, device="cuda"),
+            lambda model, device, precision: SimpleNamespace(name="cuda", model=model, device="cuda"),
         )
         assert open_backend("auto", "demo", device).name == serves
         assert caplog.messages == ([told] if told else [])

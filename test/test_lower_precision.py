@@ -59,6 +59,29 @@ def test_what_this_computer_cannot_compute_in_is_an_error(monkeypatch: pytest.Mo
         open_serving("demo", ServingOptions(precision="bf16"))
 
 
+@pytest.mark.parametrize(
+    ("why_not", "options", "asked"),
+    [
+        ("", {}, ("torch", "auto")),
+        ("", {"device": "cuda"}, ("torch", "cuda")),
+        ("no GPU", {"backend": "torch"}, ("torch", "auto")),
+        ("no GPU", {}, None),
+        ("", {"device": "cpu"}, None),
+        ("", {"backend": "onnxruntime"}, None),
+    ],
+)
+def test_bf16_is_pytorchs_on_cuda_and_else_openvinos(
+    why_not: str, options: dict[str, str], asked: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lower_precision, "why_no_cuda", lambda device: why_not)
+    monkeypatch.setattr(lower_precision, "_obstacle", lambda precision: "")
+    monkeypatch.setattr(lower_precision, "_open", lambda *_: None)
+    monkeypatch.setattr(lower_precision, "open_backend", lambda *given: given)
+    chosen = ServingOptions(precision="bf16", **options)  # type: ignore[arg-type]
+    backend: object = open_serving("demo", chosen)
+    assert backend == (None if asked is None else (asked[0], "demo", asked[1], chosen))
+
+
 class Candidate:
     """Answers a frame with given labels."""
 

@@ -40,7 +40,7 @@ def test_another_network_with_classes_of_ones_own_is_served_like_ours(tmp_path: 
     assert open_model(path, label_set=five).card.label_set == FIVE
     rgb, depth = np.zeros((*SIZE, 3), np.uint8), np.ones(SIZE, np.float32)
     for backend in (
-        open_backend("auto", path, label_set=five),
+        open_backend("auto", path, options=ServingOptions(label_set=five)),
         open_serving(path, ServingOptions(device="cpu", label_set=five)),
     ):
         assert backend.card.label_set == FIVE

@@ -109,7 +109,12 @@ def test_where_the_engine_fails_one_who_waits_gets_the_next_best_and_is_told(
     [
         ({"backend": "openvino"}, "'openvino': expected one of auto, torch"),
         ({"precision": "int4"}, "'int4': expected one of auto, fp16"),
-        ({"precision": "int8", "device": "cuda"}, "'int8', which is for CPUs"),
+        (
+            {"precision": "int8", "device": "cuda"},
+            "'int8', in which nothing computes with backend 'auto' and device 'cuda'",
+        ),
+        ({"precision": "bf16", "backend": "tensorrt"}, "'bf16', in which nothing computes with backend 'tensorrt'"),
+        ({"precision": "bf16", "backend": "onnxruntime", "device": "cuda"}, "'bf16', in which nothing computes"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, str], told: str) -> None:

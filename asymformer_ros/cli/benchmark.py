@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from asymformer_ros.cli.options import add_model
 from asymformer_ros.errors import AsymformerError, ConfigurationError
 from asymformer_ros.inference.choices import BACKENDS, DEVICES
+from asymformer_ros.inference.options import SERVED_PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.speed import Speed
@@ -47,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backends", nargs="+", choices=BACKENDS, default=["auto"], metavar="B", help=f"{', '.join(BACKENDS)} [auto]"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="of PyTorch [auto]")
+    parser.add_argument(
+        "--precision", choices=SERVED_PRECISIONS, default="fp16", help="as the node's; auto waits for no frames [fp16]"
+    )
     parser.add_argument("--frames", type=int, default=100, metavar="N", help="timed, after 5 that are not [100]")
     parser.add_argument(
         "--busy", type=int, default=2, metavar="N", help="busy loops of the loaded machine; 0: none [2]"
@@ -83,7 +87,7 @@ def _measured(args: argparse.Namespace, backend: str) -> dict[str, Any]:
     from asymformer_ros.system.busy import busy_loops
 
     frames, memory, started = list(sample_frames(args.recording, 8)), PeakMemory(), time.perf_counter()
-    options = ServingOptions(backend, args.device, args.label_set, wait=True)
+    options = ServingOptions(backend, args.device, args.label_set, precision=args.precision, wait=True)
     with closing(open_serving(args.model, options)) as served:
         opened = time.perf_counter() - started
         speeds = {"as it is": measure(served, frames, args.frames)}
@@ -98,6 +102,7 @@ def _result(
 ) -> dict[str, Any]:
     return {
         "backend": served.name,
+        "agreement": getattr(served, "agreement", ""),
         "model_sha256": served.model_sha256,
         "input_size": list(served.card.input_size),
         "frame_size": list(size),
@@ -159,6 +164,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"opened in {found['open_seconds']:.1f} s, peak memory of the process " + (
         f"{memory / 2**20:.0f} MiB" if memory else "not known"
     )
+    if found["agreement"]:
+        yield found["agreement"]
     yield _TABLE
     for condition, speed in found["milliseconds"].items():
         for name, key in (("network", "network"), ("frame to labels", "whole")):

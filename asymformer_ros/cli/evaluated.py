@@ -71,7 +71,7 @@ def _torch(args: argparse.Namespace) -> Iterator[Evaluated]:
     model = open_model(args.model, label_set=args.label_set, form="bundle", input_size=args.input_size)
     if model.bundle is None:
         raise BackendError(f"model '{model.path}' is an ONNX file, of one size: give the bundle it was exported from")
-    with closing(TorchBackend.open(model, args.device)) as backend:
+    with closing(TorchBackend.open(model, args.device, args.precision)) as backend:
         several = MultiScaleSegmenter(backend, SCALES if args.multi_scale else (1.0,), flip=args.flip)
         settings: dict[str, object] = {"sizes": [list(size) for size in several.sizes], "flip": args.flip}
         yield Evaluated(several, backend.card, backend.model_sha256, lambda: backend.name, settings)

@@ -46,6 +46,10 @@ class Verification:
     def passed(self) -> bool:
         return not self.problem
 
+    def told(self, frames: str) -> str:
+        """The agreement in a sentence. frames: what they are, as "simulated frames"."""
+        return f"{self.agreement:.2%} of the labels in the worst of {self.frames} {frames} are those of FP32"
+
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 

@@ -32,7 +32,7 @@ def open_without_engine(name: str, options: ServingOptions, context: BuildContex
     files = ModelFiles(bundle, bundle)
     library = better(files, options.device) if bundle else choose("auto", name, options.device)
     if library == "torch":
-        return open_backend("torch", name, options.device, options.label_set, options.input_size)
+        return open_backend("torch", name, options.device, options)
     if not bundle:
         return _open_onnx_file(name, options)
     request = _request(bundle, options)
@@ -45,9 +45,9 @@ def open_without_engine(name: str, options: ServingOptions, context: BuildContex
         except AsymformerError as error:
             context.check()
             _log.warning("%s: PyTorch serves on the CPU", error)
-            return open_backend("torch", name, "cpu", options.label_set, options.input_size)
+            return open_backend("torch", name, "cpu", options)
     return UpgradingBackend(
-        lambda: open_backend("torch", name, "cpu", options.label_set, options.input_size),
+        lambda: open_backend("torch", name, "cpu", options),
         lambda context: _export(request, options, context),
     )
 
@@ -79,7 +79,7 @@ def _open_onnx_file(name: str, options: ServingOptions) -> InferenceBackend:
         return found.opened
 
     def serve() -> InferenceBackend:
-        return open_backend("onnxruntime", name, options.device, options.label_set, options.input_size)
+        return open_backend("onnxruntime", name, options.device, options)
 
     def keep(context: BuildContext) -> InferenceBackend:
         context.wait(_LATER)

@@ -51,6 +51,11 @@ class LastResortBackend:
         """See InferenceBackend."""
         return self._backend.name
 
+    @property
+    def agreement(self) -> str:
+        """How its labels compare with FP32's, for people; "" where that is not known."""
+        return getattr(self._backend, "agreement", "")
+
     def infer(
         self,
         rgb: NDArray[np.uint8],

@@ -10,6 +10,7 @@ from asymformer_ros.engine.driver import NoGpu, probe_gpu
 from asymformer_ros.errors import BackendError, ConfigurationError, DependencyError
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.last_resort import LastResortBackend
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.models.catalogue import ModelFiles, model_files
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.opening import open_model
@@ -17,26 +18,27 @@ from asymformer_ros.optional import installed
 
 _log = logging.getLogger(__name__)
 
+_DEFAULT = ServingOptions()
+
 FORMS = {"torch": "bundle", "onnxruntime": "onnx"}
 """Which file of known weights a library reads."""
 
 
-def open_backend(
-    choice: str, name: str, device: str = "auto", label_set: str = "", input_size: tuple[int, int] | None = None
-) -> InferenceBackend:
+def open_backend(choice: str, name: str, device: str = "auto", options: ServingOptions = _DEFAULT) -> InferenceBackend:
     """Load a model into PyTorch or ONNX Runtime: the one that is asked for, or with "auto" the better one here.
 
-    That is, of a model with both files: PyTorch on CUDA, else ONNX Runtime, else PyTorch on the CPU. Raises as
-    `open_serving` does.
+    That is, of a model with both files: PyTorch on CUDA, else ONNX Runtime, else PyTorch on the CPU. options: of
+    which label set, input size and precision count. Raises as `open_serving` does.
     """
     if choice not in (*FORMS, "auto"):
         raise ConfigurationError(f"backend is '{choice}': expected one of auto, {', '.join(FORMS)}")
     library = choose(choice, name, device)
-    serve = server(library, device)
-    return serve(open_model(name, label_set=label_set, form=FORMS[library], input_size=input_size))
+    serve = server(library, device, options.precision)
+    form = FORMS[library]
+    return serve(open_model(name, label_set=options.label_set, form=form, input_size=options.input_size))
 
 
-def server(library: str, device: str) -> Callable[[Model], InferenceBackend]:
+def server(library: str, device: str, precision: str = "fp16") -> Callable[[Model], InferenceBackend]:
     """What opens a model in a library. Says what to install where the library is missing, before a model is read."""
     if library == "onnxruntime":
         from asymformer_ros.inference.onnxruntime import OnnxRuntimeBackend
@@ -45,7 +47,7 @@ def server(library: str, device: str) -> Callable[[Model], InferenceBackend]:
     from asymformer_ros.inference.torch import TorchBackend
 
     def serve(model: Model) -> InferenceBackend:
-        backend = TorchBackend.open(model, device)
+        backend = TorchBackend.open(model, device, precision)
         if backend.device == "cpu":
             return backend
         return LastResortBackend(backend, (lambda: TorchBackend.open(model, "cpu")) if device == "auto" else None)
@@ -84,7 +86,7 @@ def better(files: ModelFiles, device: str) -> str:
         return "torch"
     if not files.bundle:
         return "onnxruntime"
-    reason = "" if device == "cuda" else _why_no_cuda(device)
+    reason = "" if device == "cuda" else why_no_cuda(device)
     if not reason:
         return "torch"
     missing = [name for name in ("onnx", "onnxruntime") if not installed(name)]
@@ -95,15 +97,18 @@ def better(files: ModelFiles, device: str) -> str:
     return "onnxruntime"
 
 
-def _why_no_cuda(device: str) -> str:
-    """PyTorch is asked, and imported, only where the driver has a GPU."""
+def why_no_cuda(device: str) -> str:
+    """Why PyTorch on "auto" or "cpu" is not on CUDA, in a sentence's part; "" where it is.
+
+    It is asked, and imported, only where the driver has a GPU.
+    """
     if device == "cpu":
         return "device is 'cpu'"
     gpu = probe_gpu()
     if isinstance(gpu, NoGpu):
         return gpu.reason
     try:
-        from asymformer_ros.inference.torch import why_no_cuda
+        from asymformer_ros.inference import torch
     except DependencyError as error:
         return str(error)
-    return why_no_cuda()
+    return torch.why_no_cuda()

@@ -1,4 +1,4 @@
-"""BF16 and INT8 on a CPU: opened where they are asked for, taken by "auto" where the camera's frames allow it."""
+"""BF16 and INT8: opened where they are asked for, on a CPU taken by "auto" where the camera's frames allow it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.cpu_graph import CpuGraphRequest, find_cpu_graph, provide_cpu_graph
-from asymformer_ros.engine.verify import Answer, Verification, verify
+from asymformer_ros.engine.verify import Answer, verify
 from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
 from asymformer_ros.inference.cpu import graphs_of, open_without_engine
+from asymformer_ros.inference.libraries import open_backend, why_no_cuda
 from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import model_files
@@ -69,12 +70,20 @@ def open_on_cpu(name: str, options: ServingOptions, context: BuildContext) -> In
 def open_in_precision(name: str, options: ServingOptions, context: BuildContext) -> InferenceBackend:
     """A model in the precision of CPU_PRECISIONS that is asked for; how far it agrees with FP32 is logged.
 
-    Raises BackendError where this computer cannot compute in it.
+    BF16 is PyTorch's on CUDA, else OpenVINO's. Raises BackendError where this computer cannot compute in it.
     """
+    if options.precision == "bf16" and _is_for_torch(name, options):
+        return open_backend("torch", name, options.device, options)
     obstacle = _obstacle(options.precision)
     if obstacle:
         raise BackendError(f"precision is '{options.precision}' but {obstacle}: fp32 can serve here")
     return _open(name, options, options.precision, context)
+
+
+def _is_for_torch(name: str, options: ServingOptions) -> bool:
+    if options.backend == "auto" and options.device == "auto":
+        return bool(model_files(name).bundle) and not why_no_cuda("auto")
+    return options.backend == "torch" or options.device == "cuda"
 
 
 def _obstacle(precision: str) -> str:
@@ -99,14 +108,10 @@ def _open(name: str, options: ServingOptions, precision: str, context: BuildCont
     cache = graphs_of(options)
     graph = find_cpu_graph(cache, request) or provide_cpu_graph(cache, request, context)
     backend, compared = graph.opened, graph.verification
-    backend.agreement = _told(compared, "simulated frames")
+    backend.agreement = compared.told("simulated frames")
     level = logging.INFO if compared.passed or options.precision == "auto" else logging.WARNING
     _log.log(level, "%s: %s", backend.name, backend.agreement)
     return backend
-
-
-def _told(compared: Verification, frames: str) -> str:
-    return f"{compared.agreement:.2%} of the labels in the worst of {compared.frames} {frames} are those of FP32"
 
 
 @dataclass
@@ -143,7 +148,7 @@ class CameraFrames:
         compared = verify([Answer(labels) for _, _, labels in self.seen], got)
         expected, found = _shares([labels for *_, labels in self.seen]), _shares([answer.labels for answer in got])
         lost = np.flatnonzero((expected >= _LOST) & (found == 0))
-        candidate.agreement = _told(compared, "camera frames")
+        candidate.agreement = compared.told("camera frames")
         if compared.problem:
             return compared.problem
         if lost.size:

@@ -21,8 +21,10 @@ class ServingOptions:
     """How a model is to be served. Raises ConfigurationError where a value makes no sense.
 
     backend: one of BACKENDS. device: of PyTorch, one of DEVICES. label_set: see `open_model`. batch: images that come
-    together. precision: one of SERVED_PRECISIONS: what an engine is tried in first, fp16 for auto; a CPU computes in
-    bf16 or int8 where that is asked for, and for auto where the frames that come allow it, else in FP32.
+    together. precision: one of SERVED_PRECISIONS, what is computed in. An engine is tried in it first, in fp16 for
+    auto. PyTorch on CUDA computes in FP16, and in FP32 where the golden frames' labels are not FP32's; in BF16 and FP32
+    where that is asked for. A CPU computes in bf16 or int8 where that is asked for, and for auto where the frames that
+    come allow it, else in FP32.
     precision_report: JSON of `asymformer precision`, "" for none. engine_cache: folder, "" for the default.
     workspace_mib: scratch memory of the engine, 0 for the builder's own choice. wait: whether "auto" waits for the
     engine instead of serving meanwhile. input_size: (height, width) in place of the model's own, which a bundle or a
@@ -46,9 +48,14 @@ class ServingOptions:
                 raise ConfigurationError(f"{name} is '{getattr(self, name)}': expected one of {', '.join(allowed)}")
         if self.input_size:
             check_size(self.input_size)
-        if self.precision in CPU_PRECISIONS and (self.backend in ("torch", "tensorrt") or self.device == "cuda"):
+        foreign = {
+            "int8": self.backend in ("torch", "tensorrt") or self.device == "cuda",
+            "bf16": self.backend == "tensorrt" or (self.backend == "onnxruntime" and self.device == "cuda"),
+        }
+        if foreign.get(self.precision):
             raise ConfigurationError(
-                f"precision is '{self.precision}', which is for CPUs: leave backend and device at auto, or take fp16"
+                f"precision is '{self.precision}', in which nothing computes with backend '{self.backend}' and device "
+                f"'{self.device}': leave both at auto, or take fp16"
             )
 
     @property

@@ -52,7 +52,7 @@ def open_serving(
     if options.backend == "onnxruntime":
         return open_onnxruntime(name, options, context)
     if options.backend == "torch":
-        return open_backend(options.backend, name, options.device, options.label_set, options.input_size)
+        return open_backend(options.backend, name, options.device, options)
     gpu = probe_gpu()
     obstacle = engine_obstacle(gpu)
     if options.backend == "tensorrt":
@@ -90,7 +90,8 @@ def _open_upgrading(
     """One model, opened once, for both: PyTorch or ONNX Runtime serves it until the engine does."""
     try:
         library = choose("auto", name, options.device)
-        serve, model = server(library, options.device), _open_model(name, options, FORMS[library])
+        serve = server(library, options.device, options.precision)
+        model = _open_model(name, options, FORMS[library])
         _start_runtime(gpu)
         return UpgradingBackend(lambda: serve(model), lambda context: _open_engine(model, options, gpu, context))
     except (BackendError, DependencyError) as error:

@@ -78,7 +78,7 @@ class UpgradingBackend:
     @property
     def agreement(self) -> str:
         """How the labels of what serves compare with FP32's; "" where that is not known."""
-        return getattr(self._better, "agreement", "")
+        return getattr(self._better or self._fallback, "agreement", "")
 
     def infer(
         self,

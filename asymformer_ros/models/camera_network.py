@@ -16,10 +16,10 @@ from asymformer_ros.models.signature import camera_feeds
 from asymformer_ros.network.deploy import fold, fold_colour
 
 
-def normalized_colour(rgb: Tensor, normalization: Normalization, dtype: torch.dtype = torch.float32) -> Tensor:
-    """rgb (N, H, W, 3) uint8 to (N, 3, H, W)."""
-    scale, shift = (torch.tensor(values, dtype=dtype, device=rgb.device) for values in normalization.colour)
-    return (rgb.to(dtype) * scale + shift).permute(0, 3, 1, 2)
+def normalized_colour(rgb: Tensor, normalization: Normalization) -> Tensor:
+    """rgb (N, H, W, 3) uint8 to (N, 3, H, W) float32."""
+    scale, shift = (torch.tensor(values, device=rgb.device) for values in normalization.colour)
+    return (rgb.float() * scale + shift).permute(0, 3, 1, 2)
 
 
 def normalized_depth(depth: Tensor, normalization: Normalization, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -69,9 +69,12 @@ class _Preprocess(nn.Module):
     def __init__(self, normalization: Normalization, *, takes_raw: bool) -> None:
         super().__init__()
         self._normalization, self._takes_raw = normalization, takes_raw
-        self.register_buffer("like", torch.zeros(()), persistent=False)
+        for name, values in zip(("scale", "shift"), normalization.colour, strict=True):
+            self.register_buffer(name, torch.tensor(values), persistent=False)  # a CUDA graph takes none from the host
 
     def forward(self, rgb: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        norm, dtype = self._normalization, cast(Tensor, self.like).dtype
-        colour = rgb.to(dtype).permute(0, 3, 1, 2) if self._takes_raw else normalized_colour(rgb, norm, dtype)
-        return colour, normalized_depth(depth, norm, dtype)
+        scale, shift = cast(Tensor, self.scale), cast(Tensor, self.shift)
+        colour = rgb.to(scale.dtype)
+        if not self._takes_raw:
+            colour = colour * scale + shift
+        return colour.permute(0, 3, 1, 2), normalized_depth(depth, self._normalization, scale.dtype)

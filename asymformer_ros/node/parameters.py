@@ -70,7 +70,8 @@ SPECS: dict[str, ParameterSpec] = {
     "device": ParameterSpec("auto", "Where PyTorch runs.", choices=DEVICES),
     "precision": ParameterSpec(
         "fp16",
-        "What the network computes in. Of an engine the precision that is tried first, fp16 for auto. A CPU computes "
+        "What the network computes in. An engine is tried in it first, in fp16 for auto. PyTorch on CUDA computes in "
+        "fp16, in fp32 where the labels are not those of fp32; in bf16 or fp32 where that is asked for. A CPU computes "
         "in fp32; in bf16 (OpenVINO) or int8 where that is asked for, or for auto where the camera's frames allow it.",
         choices=SERVED_PRECISIONS,
     ),
