@@ -108,7 +108,7 @@ def why_no_cuda(device: str) -> str:
     if isinstance(gpu, NoGpu):
         return gpu.reason
     try:
-        from asymformer_ros.inference import torch
+        from asymformer_ros.inference.torch import why_no_cuda as why_torch_has_none
     except DependencyError as error:
         return str(error)
-    return torch.why_no_cuda()
+    return why_torch_has_none()

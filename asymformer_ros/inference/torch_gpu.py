@@ -114,7 +114,8 @@ class GpuNetwork:
             np.copyto(host.numpy(), image)
         recording = self._recordings.get(rgb.shape)
         if recording is None:
-            images = hosts[0].to(self._device, non_blocking=True), hosts[1].to(self._device, non_blocking=True)
+            rgb_there, depth_there = (host.to(self._device, non_blocking=True, copy=True) for host in hosts)
+            images = rgb_there, depth_there
             return self._run(images) if not self.records else self._first_run(images)
         for host, place in zip(hosts, recording.images, strict=True):
             place.copy_(host, non_blocking=True)
