@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the models of these tests are bundles")
 
+from asymformer_ros.engine import request as engine_request
+from asymformer_ros.engine import runtime as engine_runtime
 from asymformer_ros.engine.context import BuildContext, BuildProgress
 from asymformer_ros.engine.driver import GpuInfo, probe_gpu
 from asymformer_ros.engine.runtime import EngineFile
@@ -71,7 +73,7 @@ def test_the_gpu_is_probed_once_and_the_model_opened_once(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(selection, "probe_gpu", lambda: probed.append("gpu") or GPU)
     monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
-    monkeypatch.setattr(selection, "choose_builder", refuse)
+    monkeypatch.setattr(engine_request, "choose_builder", refuse)
     monkeypatch.setattr(selection, "open_model", lambda name, **given: opened.append(name) or open_model(name, **given))
     backend = open_serving("untrained")
     wait(lambda: backend.progress == "none: this is as far as the test goes")  # type: ignore[attr-defined]
@@ -83,8 +85,8 @@ def test_the_runtime_is_made_before_the_first_frame_is_served(monkeypatch: pytes
     done = list[str]()
     monkeypatch.setattr(selection, "probe_gpu", lambda: GPU)
     monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
-    monkeypatch.setattr(selection, "choose_builder", lambda choice, gpu: "library")
-    monkeypatch.setattr(selection, "shared_runtime", lambda library: done.append(f"runtime of {library}"))
+    monkeypatch.setattr(engine_request, "choose_builder", lambda choice, gpu: "library")
+    monkeypatch.setattr(engine_runtime, "shared_runtime", lambda library: done.append(f"runtime of {library}"))
     monkeypatch.setattr(selection, "UpgradingBackend", lambda fallback, make: done.append("serving") or fallback())
     open_serving("untrained").close()
     assert done == ["runtime of library", "serving"]
@@ -97,7 +99,7 @@ def test_where_the_engine_fails_one_who_waits_gets_the_next_best_and_is_told(
         raise BackendError("the builder failed")
 
     monkeypatch.setattr(selection, "engine_obstacle", lambda gpu: "")
-    monkeypatch.setattr(selection, "choose_builder", refuse)
+    monkeypatch.setattr(engine_request, "choose_builder", refuse)
     backend = open_serving("untrained", ServingOptions(device="cpu", wait=True))
     assert backend.name == "torch cpu fp32"
     assert caplog.messages[0] == "no TensorRT engine: the builder failed"
@@ -167,7 +169,7 @@ def test_an_engine_is_really_built_beside_pytorch_and_takes_over(
 
     monkeypatch.setattr(selection, "probe_gpu", counted("probed", selection.probe_gpu))
     monkeypatch.setattr(selection, "open_model", counted("opened", selection.open_model))
-    monkeypatch.setattr(selection, "choose_builder", counted("builder chosen", selection.choose_builder))
+    monkeypatch.setattr(engine_request, "choose_builder", counted("builder chosen", engine_request.choose_builder))
     monkeypatch.setattr(ModelBundle, "sha256", property(counted("hashed", ModelBundle.sha256.fget)))
     backend = open_serving("untrained", ServingOptions(device="cpu", engine_cache=str(tmp_path)))
     assert isinstance(backend, UpgradingBackend)

@@ -1,18 +1,18 @@
-"""Which backend serves a model: an engine where there can be one, else and meanwhile PyTorch or ONNX Runtime."""
+"""Which backend serves a model: an engine where there can be one, else and meanwhile PyTorch or ONNX Runtime.
+
+What makes and runs engines is imported where there is a GPU: a node on a CPU starts without it.
+"""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asymformer_ros.engine.api import TensorRt, installed_builders
 from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
-from asymformer_ros.engine.golden import GoldenCheck
-from asymformer_ros.engine.provide import provide_engine
-from asymformer_ros.engine.request import EngineRequest, choose_builder
-from asymformer_ros.engine.runtime import EngineFile, shared_runtime
 from asymformer_ros.errors import AsymformerError, BackendError, DependencyError
 from asymformer_ros.inference.backend import InferenceBackend
 from asymformer_ros.inference.cpu import open_onnxruntime, open_without_engine
@@ -24,8 +24,10 @@ from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import model_files
 from asymformer_ros.models.model import Model
 from asymformer_ros.models.opening import open_model
-from asymformer_ros.onnx_graph.report import PrecisionReport
 from asymformer_ros.optional import installed
+
+if TYPE_CHECKING:
+    from asymformer_ros.engine.golden import GoldenCheck
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ def engine_obstacle(gpu: GpuInfo | NoGpu) -> str:
 
 def golden_check(model: Model, library: TensorRt) -> GoldenCheck:
     """How engines of a model are compared with FP32, on the GPU."""
+    from asymformer_ros.engine.golden import GoldenCheck
+
     return GoldenCheck(
         model,
         lambda plan: _load(plan, library, "engine", model),
@@ -101,6 +105,9 @@ def _open_upgrading(
 
 def _start_runtime(gpu: GpuInfo | NoGpu) -> None:
     """Before the first frame: while TensorRT's runtime is made, no other Python thread runs."""
+    from asymformer_ros.engine.request import choose_builder
+    from asymformer_ros.engine.runtime import shared_runtime
+
     try:
         if isinstance(gpu, GpuInfo):
             shared_runtime(choose_builder("auto", gpu))
@@ -128,6 +135,10 @@ def _open_engine(
     model: Model, options: ServingOptions, gpu: GpuInfo | NoGpu, context: BuildContext
 ) -> InferenceBackend:
     """The verified engine of a model, from the cache or built now, ready to serve."""
+    from asymformer_ros.engine.provide import provide_engine
+    from asymformer_ros.engine.request import EngineRequest, choose_builder
+    from asymformer_ros.onnx_graph.report import PrecisionReport
+
     library, found = choose_builder("auto", gpu), gpu if isinstance(gpu, GpuInfo) else None
     context.report(f"preparing the {options.engine_precision} engine")
     request = EngineRequest(
@@ -153,6 +164,7 @@ def _open_model(name: str, options: ServingOptions, form: str = "") -> Model:
 
 
 def _load(plan: Path, library: TensorRt, precision: str, model: Model) -> InferenceBackend:
+    from asymformer_ros.engine.runtime import EngineFile
     from asymformer_ros.inference.tensorrt import open_engine
 
     return open_engine(EngineFile(plan, library, precision), model)
