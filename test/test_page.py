@@ -264,6 +264,8 @@ def test_view_does_without_the_recording_and_says_so(
     ("spoil", "says"),
     [
         (lambda out: (out / "summary.jsonl").unlink(), "holds no results"),
+        (lambda out: (out / "summary.jsonl").rename(out / "manifest.json"), "is not finished"),
+        (lambda out: (out / "summary.jsonl").rename(out / "labels/summary.jsonl"), "one of them: "),
         (lambda out: (out / "summary.jsonl").write_text("{"), "is damaged"),
         (lambda out: (out / "summary.jsonl").write_text("[1]\n"), "is damaged"),
         (
@@ -338,7 +340,7 @@ def bag_of(recording: Path, folder: Path) -> str:
 
     recorded = RgbdRecording(recording)
     raws = [recorded.raw(at) for at in range(len(recorded))]
-    return str(write_bag(folder, [(raw.rgb, raw.depth) for raw in raws]))
+    return str(write_bag(folder, [(raw.rgb, raw.depth) for raw in raws], step=200_000_000, repeats=2))
 
 
 def test_results_behind_a_url_are_shown_and_their_page_is_put_beside_them(world: Path) -> None:
@@ -369,7 +371,7 @@ def test_what_segment_writes_is_shown_with_camera_and_depth_and_its_own_classes(
     assert data["classes"]
     assert all((one["name"], one["color"]) == own[one["label"]] for one in data["classes"])
     frames = data["frames"]
-    assert len(frames) == (1 if kind == "pair" else 4)
+    assert len(frames) == {"pair": 1, "folder": 4, "bag": 8}[kind]  # stamps of the bag repeat
     assert all({"camera", "depth", "labels"} <= set(frame) for frame in frames)
     line = json.loads((tmp_path / "out/summary.jsonl").read_text().splitlines()[0])
     told = {str(one["label"]): round(one["pixel_fraction"], 4) for one in line["classes"]}

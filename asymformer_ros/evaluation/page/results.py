@@ -74,16 +74,24 @@ def results_page(store: Store, sources: Sources, most: int, tell: Callable[[], o
 def _lines(store: Store) -> list[Line]:
     content = store.read(SUMMARY)
     if content is None:
-        raise ConfigurationError(
-            f"'{store.place}' holds no results: expected a folder that `asymformer segment` has finished, with its "
-            f"{SUMMARY}"
-        )
+        raise ConfigurationError(f"'{store.place}' {_lacking(store)}")
     lines = [_parsed(store, SUMMARY, line) for line in content.splitlines() if line.strip()]
     if not all("name" in line for line in lines):
         raise ConfigurationError(f"'{store.root / SUMMARY}' is damaged: expected an object with a name in each line")
     if all("error" in line for line in lines):
         raise FrameError(f"'{store.place}' holds no frame that was segmented")
     return lines
+
+
+def _lacking(store: Store) -> str:
+    """Why there is no summary, and what to do."""
+    root = store.root
+    inside = sorted(str(one) for one in root.iterdir() if (one / SUMMARY).is_file()) if root.is_dir() else []
+    if inside:
+        return f"holds the results of several recordings: give one of them: {', '.join(inside)}"
+    if store.read(MANIFEST) is not None:
+        return "is not finished: the same `asymformer segment` goes on with it"
+    return f"holds no results: expected a folder that `asymformer segment` has finished, with its {SUMMARY}"
 
 
 def _manifest(store: Store) -> Mapping[str, Any]:
@@ -181,8 +189,8 @@ def _read_frames(sources: Sources, manifest: Mapping[str, Any], names: set[str])
         source = open_source(spec)
         for chunk in source.chunks:
             for item in source.items(chunk):
-                if isinstance(item, Item) and item.name in names - found.keys():
-                    found[item.name] = small_frame(item.read())
+                if isinstance(item, Item) and (wanted := {item.name, item.other_name} & (names - found.keys())):
+                    found[wanted.pop()] = small_frame(item.read())
             if len(found) == len(names):
                 break
     except AsymformerError as error:
