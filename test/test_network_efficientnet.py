@@ -84,7 +84,7 @@ def test_paths_are_dropped_in_training_alone() -> None:
     stage = EfficientNetStage("efficientnet-lite0", 1)
     for block in stage.modules():
         if isinstance(block, InvertedResidual):
-            block.drop_path = 0.5
+            block.drop_path.rate = 0.5
     x = torch.randn(16, 24, 16, 16)
     assert not torch.equal(stage(x), stage(x))
     stage.eval()

@@ -67,7 +67,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 def test_frozen_stages_and_fixed_statistics_stay_as_they_are() -> None:
     training = trainer(KEPT)
     frozen, rest = branch_state(training.network, (0,)), branch_state(training.network, (1, 2, 3))
-    training.train(batch())
+    training.train([batch()])
     assert changed(frozen, branch_state(training.network, (0,))) == set()
     moved = changed(rest, branch_state(training.network, (1, 2, 3)))
     assert "stages.1.rgb.blocks.0.expand.conv.weight" in moved
@@ -78,16 +78,16 @@ def test_a_branch_that_is_frozen_for_an_epoch_moves_afterwards() -> None:
     training = trainer(RgbBranch(frozen_epochs=1.0, fixed_statistics=True))
     before = branch_state(training.network, (0, 1, 2, 3))
     for _ in range(2):
-        training.train(batch())
+        training.train([batch()])
         assert changed(before, branch_state(training.network, (0, 1, 2, 3))) == set()
-    training.train(batch())
+    training.train([batch()])
     assert changed(before, branch_state(training.network, (0, 1, 2, 3)))
 
 
 def test_later_blocks_are_dropped_more_often() -> None:
     network = AsymFormer(TINY_ROOMS)
     prepare_branch(network, KEPT)
-    rates = [block.drop_path for block in network.modules() if isinstance(block, InvertedResidual)]
+    rates = [block.drop_path.rate for block in network.modules() if isinstance(block, InvertedResidual)]
     assert rates[0] == 0
     assert rates == sorted(rates)
     assert 0.15 < rates[-1] < 0.2
@@ -104,7 +104,7 @@ def test_auxiliary_classifiers_answer_at_stride_4() -> None:
 def test_auxiliary_classifiers_learn_and_are_continued() -> None:
     training = trainer(KEPT)
     before = {key: value.clone() for key, value in training.state()["auxiliary"].items()}
-    training.train(batch())
+    training.train([batch()])
     state = training.state()
     assert changed(before, state["auxiliary"]) == set(before)
     other = trainer(KEPT, seed=1)
@@ -133,12 +133,12 @@ def test_a_step_with_the_names_of_pytorch_2_2_is_the_same(
 ) -> None:
     monkeypatch.setattr(module_of_trainer, "half_type", lambda device: half)
     newest = trainer(KEPT)
-    expected = newest.train(batch())
+    expected = newest.train([batch()])
     without_argument = {"is_autocast_enabled": lambda: False}
     monkeypatch.setattr(layers, "torch", Older(torch, "get_autocast_dtype", **without_argument))
     monkeypatch.setattr(module_of_trainer, "torch", Older(torch, "", amp=Older(torch.amp, "GradScaler")))
     oldest = trainer(KEPT)
     assert isinstance(oldest._scaler, torch.cuda.amp.GradScaler)
-    assert oldest.train(batch()) == expected
+    assert oldest.train([batch()]) == expected
     for one, other in zip(newest.network.parameters(), oldest.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0)

@@ -115,10 +115,10 @@ def test_a_stopped_training_goes_on_to_the_same_end(
     assert begin(tmp_path / "whole") == 0
     step = Trainer.train
 
-    def interrupted(self: Trainer, batch: Batch) -> object:
+    def interrupted(self: Trainer, parts: list[Batch]) -> object:
         if self.step == 5:  # in the middle of the second epoch
             os.kill(os.getpid(), number)
-        return step(self, batch)
+        return step(self, parts)
 
     monkeypatch.setattr(Trainer, "train", interrupted)
     assert begin(tmp_path / "stopped") == 128 + number
@@ -152,10 +152,10 @@ def test_the_state_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
 
     step = Trainer.train
 
-    def killed(self: Trainer, batch: Batch) -> object:
+    def killed(self: Trainer, parts: list[Batch]) -> object:
         if self.step == 6:
             raise KilledError
-        return step(self, batch)
+        return step(self, parts)
 
     monkeypatch.setattr("asymformer_ros.training.run._SAVE_EVERY", 0.0)
     monkeypatch.setattr(Trainer, "train", killed)

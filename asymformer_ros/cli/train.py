@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asymformer_ros.models.normalization import Normalization
     from asymformer_ros.network import AsymFormer
     from asymformer_ros.training.frames import Frames
+    from asymformer_ros.training.processes import Processes
     from asymformer_ros.training.recipe import Recipe
 
 _PACKAGED = "efficientnet-lite"
@@ -86,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="default: 500; small: 100; rooms: 60")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: 8")
+    parser.add_argument(
+        "--accumulate", type=int, metavar="N", help="learn from a batch in N parts, one after the other (default: 1)"
+    )
     parser.add_argument("--learning-rate", type=float, metavar="F", help="the highest (default: 5e-5; others: 1e-3)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     parser.add_argument(
@@ -98,15 +102,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The exit code is `Stop.exit_code`. Raises AsymformerError, as `train` does."""
+    """The exit code is `Stop.exit_code`. Raises AsymformerError, as `train` does, SystemExit as `joined` does."""
     require("training", *_NEEDED)
+    from asymformer_ros.training.processes import joined
+
+    with joined() as processes:
+        return _train(args, processes)
+
+
+def _train(args: argparse.Namespace, processes: Processes) -> int:
     from asymformer_ros.inference.torch import choose_device
     from asymformer_ros.models.bundle import ModelBundle
     from asymformer_ros.training.plan import Plan, Resources
     from asymformer_ros.training.run import train
     from asymformer_ros.training.state import MODEL
 
-    classes, splits = _open(args)
+    if not processes.first:
+        logging.getLogger("asymformer_ros").setLevel(logging.ERROR)
+    classes, splits = _open(args, processes.here)
     plan = Plan(
         name=args.name or args.output.resolve().name,
         label_set=classes.label_set,
@@ -118,24 +131,25 @@ def run(args: argparse.Namespace) -> int:
         normalization=_normalization(args),
         renamed=classes.renamed,
     )
-    resources = Resources(choose_device(args.device), args.workers, args.limit_minutes, args.evaluate_limit)
+    device = processes.device(choose_device(args.device))
+    resources = Resources(device, args.workers, args.limit_minutes, args.evaluate_limit, processes)
     model = args.output / MODEL
     before = model.stat().st_mtime_ns if model.exists() else None
     code = train(plan, _network(args, classes), splits, args.output, resources, _teacher(args, classes))
-    if not code and model.stat().st_mtime_ns != before:
+    if processes.first and not code and model.stat().st_mtime_ns != before:
         print(describe_written(model, ModelBundle.load(model)))
     return code
 
 
-def _open(args: argparse.Namespace) -> tuple[ClassMap, tuple[Frames, Frames]]:
-    """The classes to learn, and the frames to train and to evaluate on; each may fill a third of the memory."""
+def _open(args: argparse.Namespace, processes: int) -> tuple[ClassMap, tuple[Frames, Frames]]:
+    """The classes to learn, and the frames to train and to evaluate on; each may fill a third of a process's memory."""
     from asymformer_ros.datasets.classes import own_classes, read_class_map
     from asymformer_ros.training.frames import Frames
 
     train, test = _splits(args)
     sources = [data.label_set for data in train]
     classes = read_class_map(args.classes, sources) if args.classes else own_classes(sources)
-    budget = available_memory() // 3
+    budget = available_memory() // (3 * processes)
     frames = Frames(train, classes, budget), Frames(test, classes, budget)
     both = set(frames[0].names) & set(frames[1].names)
     if both:
@@ -170,7 +184,7 @@ def _origin(args: argparse.Namespace) -> str:
 def _recipe(args: argparse.Namespace) -> Recipe:
     from asymformer_ros.training.recipe import FROM_SCRATCH, PUBLISHED, ROOMS
 
-    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "share")}
+    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "accumulate", "learning_rate", "share")}
     recipe = {"full": PUBLISHED, "small": FROM_SCRATCH, "rooms": ROOMS}[args.config]
     teacher = recipe.teacher
     if args.teacher:

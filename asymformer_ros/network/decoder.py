@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asymformer_ros.network.layers import to_map, to_tokens
+from asymformer_ros.network.layers import ImageDropout, to_map, to_tokens
 
 DROPOUT = 0.1
 
@@ -25,7 +25,7 @@ class Decoder(nn.Module):
         self.fuse = nn.Sequential(
             nn.Conv2d(len(in_widths) * width, width, kernel_size=1), nn.BatchNorm2d(width), nn.ReLU()
         )
-        self.dropout = nn.Dropout2d(DROPOUT)
+        self.dropout = ImageDropout(DROPOUT, each_channel=True)
         self.classify = nn.Conv2d(width, num_classes, kernel_size=1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.network.layers import DepthwiseConv2d
+from asymformer_ros.network.layers import DepthwiseConv2d, ImageDropout
 
 BATCH_NORM_EPS = 1e-3
 
@@ -90,7 +89,7 @@ class ConvNorm(nn.Sequential):
 class InvertedResidual(nn.Module):
     """1x1 convolution to more channels, depthwise one, 1x1 to `group.width`; residual where the shape stays.
 
-    drop_path: in training, how often all but the residual of an image is left out (stochastic depth).
+    drop_path: leaves out all but the residual of an image (stochastic depth); never, as long as its rate is 0.
     """
 
     def __init__(self, in_width: int, group: Group, *, first: bool) -> None:
@@ -102,16 +101,11 @@ class InvertedResidual(nn.Module):
         self.depthwise = ConvNorm(DepthwiseConv2d(hidden, group.kernel, stride=stride, bias=False))
         self.project = ConvNorm(nn.Conv2d(hidden, group.width, kernel_size=1, bias=False), activate=False)
         self.residual = stride == 1 and in_width == group.width
-        self.drop_path = 0.0
+        self.drop_path = ImageDropout(0.0, each_channel=False)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.project(self.depthwise(self.expand(x)))
-        if not self.residual:
-            return y
-        if self.training and self.drop_path:
-            kept = torch.rand(len(y), 1, 1, 1, device=y.device) >= self.drop_path
-            y = y * (kept / (1 - self.drop_path)).to(y.dtype)
-        return x + y
+        return x + self.drop_path(y) if self.residual else y
 
 
 def _groups(name: str) -> list[Group]:

@@ -31,6 +31,27 @@ class ChannelLayerNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class ImageDropout(nn.Module):
+    """In training, leaves out at random an image's map, or single channels of it, and scales up what stays.
+
+    rate: how often. of_batch: where a batch is learnt from in parts, how many images it has and which of them x is: it
+    is drawn for all of them, so that what an image loses does not depend on the part that it is in.
+    """
+
+    def __init__(self, rate: float, *, each_channel: bool) -> None:
+        super().__init__()
+        self.rate, self._each_channel = rate, each_channel
+        self.of_batch: tuple[int, slice] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        if not self.training or not self.rate:
+            return x
+        images, part = self.of_batch or (len(x), slice(None))
+        drawn = torch.rand(images, x.shape[1] if self._each_channel else 1, 1, 1, device=x.device)
+        return x * ((drawn[part] >= self.rate) / (1 - self.rate)).to(x.dtype)
+
+
 class DepthwiseConv2d(nn.Conv2d):
     """A convolution of each channel by itself, padded so that stride 1 keeps the size."""
 

@@ -22,6 +22,7 @@ from asymformer_ros.models.normalization import Normalization
 from asymformer_ros.system.signals import leave_signals_to_parent
 from asymformer_ros.training.augment import Sample, View, ViewSize, augment
 from asymformer_ros.training.frames import BatchSampler, Frames
+from asymformer_ros.training.plan import Resources
 from asymformer_ros.training.recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -73,15 +74,15 @@ class Augmentation:
     seed: int
 
 
-class _Augmented(Dataset[Batch | AsymformerError]):
-    """Batches by their list of (epoch, index). An error comes out as a value: DataLoader would bury its text."""
+class _Augmented(Dataset[list[Batch] | AsymformerError]):
+    """Parts of a batch by its list of (epoch, index). An error comes out as a value: DataLoader would bury its text."""
 
-    def __init__(self, frames: Frames, augmentation: Augmentation) -> None:
-        self._frames, self._augmentation = frames, augmentation
+    def __init__(self, frames: Frames, augmentation: Augmentation, parts: Sequence[slice]) -> None:
+        self._frames, self._augmentation, self._parts = frames, augmentation, parts
 
-    def __getitem__(self, wanted: list[tuple[int, int]]) -> Batch | AsymformerError:
+    def __getitem__(self, wanted: list[tuple[int, int]]) -> list[Batch] | AsymformerError:
         try:
-            return Batch.of_views([self._one(epoch, index) for epoch, index in wanted])
+            return [Batch.of_views([self._one(*each) for each in wanted[part]]) for part in self._parts]
         except AsymformerError as error:
             return error
 
@@ -91,19 +92,20 @@ class _Augmented(Dataset[Batch | AsymformerError]):
 
 
 def augmented_batches(
-    frames: Frames, augmentation: Augmentation, sampler: BatchSampler, first_step: int, workers: int
-) -> Iterator[Batch]:
-    """The batches of all steps from first_step on, made in `workers` processes, or in this one where it is 0.
+    frames: Frames, augmentation: Augmentation, sampler: BatchSampler, first_step: int, resources: Resources
+) -> Iterator[list[Batch]]:
+    """This process's parts of the batches of all steps from first_step on, made by its workers, or itself without any.
 
     Where shared memory, through which batches come, has no room for those that are made in advance, fewer are, or none.
     Raises FrameError where a frame cannot be read, AsymformerError where no batch comes for _PATIENCE seconds.
     """
-    images = sampler.batch_size * (2 if augmentation.recipe.teacher.weight else 1)
-    ahead = _batches_ahead(augmentation.size.view, images, workers)
+    workers, processes = resources.workers, resources.processes
+    images = -(-sampler.batch_size // processes.count) * (2 if augmentation.recipe.teacher.weight else 1)
+    ahead = _batches_ahead(augmentation.size.view, images, workers * processes.here)
     if workers and not ahead:
         workers = 0
     loader = DataLoader(
-        _Augmented(frames, augmentation),
+        _Augmented(frames, augmentation, processes.parts(augmentation.recipe.accumulate)),
         batch_size=None,
         sampler=sampler.batches(first_step),
         num_workers=workers,
@@ -114,10 +116,10 @@ def augmented_batches(
         collate_fn=_as_it_is,
     )
     try:
-        for batch in loader:
-            if isinstance(batch, AsymformerError):
-                raise batch
-            yield batch
+        for parts in loader:
+            if isinstance(parts, AsymformerError):
+                raise parts
+            yield parts
     except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it ended while it handed a batch over
         raise _lost_worker(error) from error
 

@@ -29,7 +29,7 @@ def prepare_branch(network: AsymFormer, recipe: RgbBranch) -> None:
                     module.eval()
     blocks = [module for branch in branches for module in branch.modules() if isinstance(module, InvertedResidual)]
     for number, block in enumerate(blocks):
-        block.drop_path = recipe.drop_path * number / len(blocks)
+        block.drop_path.rate = recipe.drop_path * number / len(blocks)
 
 
 class AuxiliaryClassifiers(nn.ModuleList):

@@ -16,7 +16,7 @@ from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.frames import Frames
 from asymformer_ros.training.half import half_type
-from asymformer_ros.training.plan import Plan
+from asymformer_ros.training.plan import Plan, Resources
 
 _BATCH = 8
 
@@ -24,15 +24,16 @@ _BATCH = 8
 class Evaluator:
     """Some frames, at their own size, against a network that sees them at its input size."""
 
-    def __init__(self, frames: Frames, indices: Sequence[int], plan: Plan, device: torch.device) -> None:
-        self._frames, self.indices, self._device = frames, indices, device
+    def __init__(self, frames: Frames, indices: Sequence[int], plan: Plan, resources: Resources) -> None:
+        self._frames, self.indices, self._device = frames, indices, resources.device
+        self._own = indices[resources.processes.rank :: resources.processes.count]
         self._size, self._normalization = plan.input_size, plan.normalization
 
     def confusion(self, network: AsymFormer, stop: Callable[[], bool] = lambda: False) -> ConfusionMatrix | None:
-        """Counts over all frames, or None where `stop` became true meanwhile."""
+        """Counts over this process's share of the frames, or None where `stop` became true meanwhile."""
         matrix = ConfusionMatrix(network.config.num_classes)
-        for start in range(0, len(self.indices), _BATCH):
-            samples = [self._frames[index] for index in self.indices[start : start + _BATCH]]
+        for start in range(0, len(self._own), _BATCH):
+            samples = [self._frames[index] for index in self._own[start : start + _BATCH]]
             for sample, predicted in zip(samples, self._predict(network, samples), strict=True):
                 matrix.add(sample.labels, predicted)
             if stop():

@@ -87,6 +87,28 @@ class TrainingLog:
         self._board.close()
 
 
+class SilentLog(TrainingLog):
+    """Of the processes beside the first one, which alone tells."""
+
+    def __init__(self) -> None:
+        pass
+
+    def begin_epoch(self, epoch: int, epochs: int, done: int, steps: int) -> None:
+        pass
+
+    def step(self, number: int, step: Step, images_per_second: float) -> None:
+        pass
+
+    def end_epoch(self) -> None:
+        pass
+
+    def info(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def _lines_until(log: Path, epoch: int) -> Iterator[str]:
     """The lines of the epochs up to this one; half a line is left of a process that was killed while it wrote."""
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():

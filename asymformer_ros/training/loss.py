@@ -46,21 +46,28 @@ class BalancedLoss:
         self._of_label = F.pad(self._weights, (0, UNLABELLED + 1 - len(weights)))
         self._full_resolution = full_resolution
 
-    def __call__(self, logits: Tensor, labels: Tensor, phase: tuple[int, int]) -> Tensor:
+    def __call__(self, logits: Tensor, labels: Tensor, phase: tuple[int, int], weight: float | None = None) -> Tensor:
         """Loss of logits (N, C, h, w) and labels (N, 4h, 4w) uint8; 0 where no pixel has a label.
 
         Without full_resolution it is the loss of the pixels in row and column `phase`, each 0..3, of each 4x4 block:
-        exactly those pixels' part of the full loss, at a 16th of its price.
+        exactly those pixels' part of the full loss, at a 16th of its price. weight: of the whole batch, where these
+        are a part of it, whose losses then make up the batch's; None: of these.
         """
+        logits = logits.to(self._weights.dtype)
         if self._full_resolution:
             logits = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
         else:
             logits = at_phase(logits, phase)
-            labels = labels[:, phase[0] :: STRIDE, phase[1] :: STRIDE]
-        truth = labels.long()
-        total = F.cross_entropy(logits.float(), truth, self._weights, ignore_index=UNLABELLED, reduction="sum")
-        weight: Tensor = self._of_label[truth].sum()
-        return total / weight.clamp(min=1e-6)
+        truth = self._counted(labels, phase).long()
+        total = F.cross_entropy(logits, truth, self._weights, ignore_index=UNLABELLED, reduction="sum")
+        return total / max(self.weight(labels, phase) if weight is None else weight, 1e-6)
+
+    def weight(self, labels: Tensor, phase: tuple[int, int]) -> float:
+        """Sum of the weights of labelled pixels."""
+        return float(self._of_label[self._counted(labels, phase).long()].sum())
+
+    def _counted(self, labels: Tensor, phase: tuple[int, int]) -> Tensor:
+        return labels if self._full_resolution else labels[:, phase[0] :: STRIDE, phase[1] :: STRIDE]
 
 
 def soft_label_loss(logits: Tensor, taught: Tensor, shifts: Sequence[tuple[int, int]], temperature: float) -> Tensor:
@@ -70,13 +77,13 @@ def soft_label_loss(logits: Tensor, taught: Tensor, shifts: Sequence[tuple[int, 
     teacher's logits are divided by it.
     """
     height, width = logits.shape[2:]
-    losses = []
+    exact, losses = torch.promote_types(logits.dtype, torch.float32), []
     for student, teacher, shift in zip(logits, taught, shifts, strict=True):
         down, right = (pixels // STRIDE for pixels in shift)
         mine = student[:, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
         soft = teacher[:, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] / temperature
-        log_soft = F.log_softmax(soft.float(), 0)
-        losses.append((log_soft.exp() * (log_soft - F.log_softmax(mine.float(), 0))).sum(0).mean())
+        log_soft = F.log_softmax(soft.to(exact), 0)
+        losses.append((log_soft.exp() * (log_soft - F.log_softmax(mine.to(exact), 0))).sum(0).mean())
     return torch.stack(losses).mean()
 
 

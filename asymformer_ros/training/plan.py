@@ -14,6 +14,7 @@ from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
 from asymformer_ros.network import AsymFormerConfig
+from asymformer_ros.training.processes import ALONE, Processes
 from asymformer_ros.training.recipe import Recipe
 
 
@@ -75,6 +76,7 @@ class Plan:
 class Resources:
     """What a run may use: device, worker processes, minutes and frames to evaluate (None: without limit).
 
+    processes: that learn together, each with a device and workers of its own.
     Raises ConfigurationError where a number makes no sense.
     """
 
@@ -82,6 +84,7 @@ class Resources:
     workers: int = 1
     minutes: float | None = None
     evaluate_limit: int | None = None
+    processes: Processes = ALONE
 
     def __post_init__(self) -> None:
         if self.workers < 0 or (self.minutes or 0) < 0:

@@ -121,7 +121,8 @@ class Recipe:
     are trained on, None: the network's input size. balance_power: of the class weights, which are then held within
     balance_limits. full_resolution_loss: of every pixel instead of a 16th of them. average_decay: of the moving average
     of the weights. depth_rate: of the learning rate, for the depth branch. share: of each batch that comes from the
-    last of several data sets; None: all their frames are alike.
+    last of several data sets; None: all their frames are alike. accumulate: a batch is learnt from in that many parts,
+    one after the other, so that less of it is in memory at once; batch normalisation sees a part at a time.
     Source: the training script of AsymFormer's authors, for optimiser, schedule, flip and colours; class weights, depth
     faults, scales and averaging are ours.
     Raises ConfigurationError where a value makes no sense.
@@ -152,10 +153,11 @@ class Recipe:
     rgb_branch: RgbBranch = RgbBranch()
     depth_rate: float = 1.0
     share: float | None = None
+    accumulate: int = 1
     teacher: Teacher = Teacher()
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "power"):
+        for name in ("epochs", "batch_size", "accumulate", "learning_rate", "power"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.weight_decay < 0 or self.warmup_epochs < 0 or not 0 <= self.average_decay < 1:

@@ -16,11 +16,11 @@ from asymformer_ros.training.average import averaged_copy
 from asymformer_ros.training.batches import Augmentation, Batch, augmented_batches, telling_lost_workers
 from asymformer_ros.training.evaluate import Evaluator
 from asymformer_ros.training.frames import BatchSampler, Frames, Mixture, evenly_spaced
-from asymformer_ros.training.log import SCORES, TrainingLog
+from asymformer_ros.training.log import SCORES, SilentLog, TrainingLog
 from asymformer_ros.training.loss import BalancedLoss, balance_weights
 from asymformer_ros.training.plan import Plan, Resources
 from asymformer_ros.training.schedule import learning_rate
-from asymformer_ros.training.state import MODEL, Progress, Saved, load_state, save_state
+from asymformer_ros.training.state import MODEL, Progress, Saved, load_state, require_same_settings, save_state
 from asymformer_ros.training.stop import Stop
 from asymformer_ros.training.trainer import Trainer
 
@@ -65,20 +65,24 @@ class _Run:
         teacher: ModelBundle | None,
     ) -> None:
         self._plan, self._folder, self._resources, self._frames = plan, folder, resources, splits[0]
+        self._processes = resources.processes
         chosen = evenly_spaced(len(splits[1]), resources.evaluate_limit)
-        self._evaluator = Evaluator(splits[1], chosen, plan, resources.device)
+        self._evaluator = Evaluator(splits[1], chosen, plan, resources)
         self._counts = len(self._frames), len(chosen)
         content = {"training": self._frames.content, "test": splits[1].content, "weights": _hash(network)}
         if plan.recipe.teacher.weight:
             content["teacher"] = teacher.sha256[:16] if teacher else "the average"
         self._settings = {**plan.settings(network.config, self._counts), "content": content}
         saved = load_state(folder, self._settings)
+        same = {**self._settings, "step": saved.trainer["step"] if saved else 0}
+        require_same_settings(self._processes.first_ones(same), same)
         mixture = Mixture.of(self._frames.counts, plan.recipe.batch_size, plan.recipe.share)
         self._sampler = BatchSampler(mixture, plan.recipe.batch_size, plan.recipe.epochs, plan.seed)
+        self._processes.require_enough(self._sampler.batch_size, plan.recipe.accumulate)
         self._progress = saved.progress if saved else Progress()
-        self.log = _open_log(folder, saved.trainer["step"] if saved else 0, self._progress.evaluated)
+        self.log = self._open_log(saved.trainer["step"] if saved else 0)
         self._trainer = Trainer(
-            network.to(resources.device), plan, self._loss(), self._sampler.steps_per_epoch, teacher
+            network.to(resources.device), plan, self._loss(), self._sampler.steps_per_epoch, teacher, self._processes
         )
         if saved:
             self._trainer.resume(saved.trainer)
@@ -91,9 +95,7 @@ class _Run:
             self.log.info(f"all {self._plan.recipe.epochs} epochs were done before: nothing is left to do")
         recipe, size = self._plan.recipe, self._plan.input_size
         augmentation = Augmentation(ViewSize(recipe.crop or size, size), recipe, self._plan.seed)
-        batches = augmented_batches(
-            self._frames, augmentation, self._sampler, self._trainer.step, self._resources.workers
-        )
+        batches = augmented_batches(self._frames, augmentation, self._sampler, self._trainer.step, self._resources)
         while self._progress.evaluated < self._plan.recipe.epochs:
             end = (self._progress.evaluated + 1) * self._sampler.steps_per_epoch
             self.log.begin_epoch(
@@ -102,10 +104,10 @@ class _Run:
                 self._trainer.step + self._sampler.steps_per_epoch - end,
                 self._sampler.steps_per_epoch,
             )
-            while self._trainer.step < end and not stop():
+            while self._trainer.step < end and not stop.anywhere(self._processes):
                 self._step(batches)
             self.log.end_epoch()
-            if stop() or not self._evaluate(stop):
+            if stop.exit_code or not self._evaluate(stop):
                 self._save()
                 self.log.info(
                     f"{stop.reason}: stopped after step {self._trainer.step} of {self._sampler.steps}, all is kept in "
@@ -113,6 +115,18 @@ class _Run:
                 )
                 return
             self._save()
+
+    def _open_log(self, step: int) -> TrainingLog:
+        """The first that is written to the folder, which is made. Raises ConfigurationError where it cannot be."""
+        if not self._processes.first:
+            return SilentLog()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return TrainingLog(self._folder, step, self._progress.evaluated)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot write to {self._folder} ({error.strerror}): choose another folder with -o"
+            ) from error
 
     def _loss(self) -> BalancedLoss:
         classes, recipe = self._plan.label_set, self._plan.recipe
@@ -126,15 +140,14 @@ class _Run:
             self.log.info(f"{len(absent)} of {len(classes)} classes do not occur: {', '.join(absent)}")
         return BalancedLoss(weights, self._resources.device, full_resolution=recipe.full_resolution_loss)
 
-    def _step(self, batches: Iterator[Batch]) -> None:
+    def _step(self, batches: Iterator[list[Batch]]) -> None:
         began = time.monotonic()
-        batch = next(batches)
-        step = self._trainer.train(batch)
+        step = self._trainer.train(next(batches))
         seconds = time.monotonic() - began
         progress = self._progress
         progress.loss_sum, progress.steps = progress.loss_sum + step.loss, progress.steps + 1
         progress.seconds += seconds
-        self.log.step(self._trainer.step, step, len(batch.labels) * progress.steps / progress.seconds)
+        self.log.step(self._trainer.step, step, self._sampler.batch_size * progress.steps / progress.seconds)
         if time.monotonic() - self._saved_at >= _SAVE_EVERY:
             self._save()
 
@@ -142,14 +155,17 @@ class _Run:
         """Score the averaged weights, keep them where they are the best; False where `stop` became true meanwhile."""
         began = time.monotonic()
         matrix = self._evaluator.confusion(self._trainer.average, stop)
-        if matrix is None:
+        if stop.anywhere(self._processes) or matrix is None:
             return False
+        matrix.counts = self._processes.sum(matrix.counts)
         scores, progress, epoch = matrix.scores(), self._progress, self._progress.evaluated + 1
         if scores.mean_iou_present > progress.best:
             progress.best, progress.best_epoch = scores.mean_iou_present, epoch
-            network = averaged_copy(self._trainer.average).cpu()
-            ModelBundle(self._plan.card(scores, epoch, self._counts), network).save(self._folder / MODEL)
-        self._tell(scores, time.monotonic() - began)
+            if self._processes.first:
+                network = averaged_copy(self._trainer.average).cpu()
+                ModelBundle(self._plan.card(scores, epoch, self._counts), network).save(self._folder / MODEL)
+        if self._processes.first:
+            self._tell(scores, time.monotonic() - began)
         self._progress = Progress(epoch, progress.best, progress.best_epoch)
         return True
 
@@ -176,7 +192,8 @@ class _Run:
         )
 
     def _save(self) -> None:
-        save_state(self._folder, self._settings, Saved(self._trainer.state(), self._progress))
+        if self._processes.first:
+            save_state(self._folder, self._settings, Saved(self._trainer.state(), self._progress))
         self._saved_at = time.monotonic()
 
 
@@ -186,14 +203,3 @@ def _hash(network: AsymFormer) -> str:
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _open_log(folder: Path, step: int, epoch: int) -> TrainingLog:
-    """The first that is written to the folder, which is made. Raises ConfigurationError where that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return TrainingLog(folder, step, epoch)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot write to {folder} ({error.strerror}): choose another folder with -o"
-        ) from error

@@ -76,6 +76,16 @@ def load_state(folder: Path, settings: Mapping[str, object]) -> Saved | None:
     return saved
 
 
+def require_same_settings(first: Mapping[str, object], own: Mapping[str, object]) -> None:
+    """Raises ConfigurationError, which names what differs, for a process that is not to do as the first one does."""
+    differences = _differences(first, own)
+    if differences:
+        raise ConfigurationError(
+            f"the first process and another one differ: {'; '.join(differences)}. All must be given the same, and see "
+            "the same data and folder OUT"
+        )
+
+
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
     """What differs; settings that an older version did not have yet are as they were, but classes may be new."""
     found: list[str] = []

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from asymformer_ros.errors import AsymformerError
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.network import AsymFormer
+from asymformer_ros.network.layers import ImageDropout
 from asymformer_ros.training.average import averaged_copy, update_average
 from asymformer_ros.training.batches import Batch
 from asymformer_ros.training.branch import AuxiliaryClassifiers, prepare_branch
 from asymformer_ros.training.half import half_type
 from asymformer_ros.training.loss import BalancedLoss, soft_label_loss
 from asymformer_ros.training.plan import Plan
+from asymformer_ros.training.processes import ALONE, Processes, by_itself
 from asymformer_ros.training.recipe import STRIDE
 from asymformer_ros.training.schedule import branch_factor, learning_rate, make_optimizer
+from asymformer_ros.training.shared_norm import share_statistics
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,33 @@ class Step:
     learning_rate: float
 
 
+class _Whole(NamedTuple):
+    """Of all processes' batch: how many images, the weight of labelled pixels, and which pixels are looked at."""
+
+    images: int
+    weight: float
+    phase: tuple[int, int]
+
+
+class _Student(nn.Module):
+    """What learns: the network, and the auxiliary classifiers, which may be none."""
+
+    def __init__(self, network: AsymFormer, auxiliary: nn.ModuleList) -> None:
+        super().__init__()
+        self.network, self.auxiliary = network, auxiliary
+
+    def forward(self, rgb: torch.Tensor, depth: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Logits of the network and of the auxiliary classifiers, at stride 4."""
+        maps = self.network.features(rgb, depth)
+        logits = self.network.decoder([fused for _, fused in maps])
+        return logits, self.auxiliary([of_rgb for of_rgb, _ in maps]) if len(self.auxiliary) else []
+
+
 class Trainer:
     """Trains a network in place; in half precision where `half_type` says so.
 
-    All that is random in a step follows from the seed and the step's number, so that a continued training is the same.
+    All that is random in a step follows from the seed and the step's number, so that a continued training is the same,
+    and so is one with more processes.
     """
 
     def __init__(
@@ -44,8 +72,11 @@ class Trainer:
         loss: BalancedLoss,
         steps_per_epoch: int,
         teacher: ModelBundle | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """teacher: of the plan's classes; None, where the recipe has one: the average itself."""
+        if processes.count > 1:
+            share_statistics(network)
         self._device = next(network.parameters()).device
         self.network = network
         if self._device.type == "cpu":
@@ -56,43 +87,60 @@ class Trainer:
         self._teachers_normalization = teacher.card.normalization if teacher else plan.normalization
         self.step = 0
         self._plan, self._recipe, self._loss, self._steps_per_epoch = plan, plan.recipe, loss, steps_per_epoch
+        self._processes, self._parts = processes, processes.parts(self._recipe.accumulate)
         self._auxiliary = _auxiliary(network, plan)
-        self._trained = nn.ModuleDict({"network": network, "auxiliary": self._auxiliary})
-        self._optimizer = make_optimizer(self._trained, self._recipe)
+        self._dropouts = [module for module in network.modules() if isinstance(module, ImageDropout)]
+        student = _Student(network, self._auxiliary)
+        self._optimizer = make_optimizer(student, self._recipe)
+        self._student = processes.together(student)
         self._half = half_type(self._device)
         self._scaler = _scaler(self._device, enabled=self._half is torch.float16)
 
-    def train(self, batch: Batch) -> Step:
-        """One step. Raises AsymformerError where the loss is not finite."""
+    def train(self, parts: Sequence[Batch]) -> Step:
+        """One step, of this process's parts of a batch. Raises AsymformerError where the loss is not finite."""
         rate = learning_rate(self._recipe, self.step, self._steps_per_epoch)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * branch_factor(self._recipe, group["branch"], self.step, self._steps_per_epoch)
-        torch.manual_seed(self._plan.seed * 1_000_003 + self.step)
-        phase = tuple(torch.randint(STRIDE, (2,)).tolist())
-        logits, auxiliary = self._logits(batch)
-        labels = batch.labels.to(self._device)
-        loss = self._loss(logits.float(), labels, phase)
-        value = float(loss.detach())
-        for other in auxiliary:
-            loss = loss + self._recipe.rgb_branch.auxiliary * self._loss(other.float(), labels, phase)
-        if batch.taught:
-            loss = loss + self._recipe.teacher.weight * self._divergence(logits, batch.taught, batch.shifts)
+        self._optimizer.zero_grad(set_to_none=True)
+        whole = self._whole(parts)
+        own = 0.0
+        for number, part in enumerate(parts):
+            with nullcontext() if number == len(parts) - 1 else by_itself(self._student):
+                own += self._backward(part, self._parts[number], whole)
+        value = float(self._processes.sum(np.array(own)))
         if not math.isfinite(value):
             raise AsymformerError(
                 f"the loss of step {self.step} is {value}: begin again in another folder with a lower --learning-rate"
             )
-        self._descend(loss)
+        self._descend()
         update_average(self.average, self.network, self.step, self._recipe.average_decay)
         self.step += 1
         return Step(value, rate)
 
-    def _logits(self, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Of the network and of the auxiliary classifiers, at stride 4."""
-        rgb, depth = batch.inputs(self._plan.normalization, self._device)
+    def _whole(self, parts: Sequence[Batch]) -> _Whole:
+        row, column = np.random.default_rng((self._plan.seed, self.step)).integers(STRIDE, size=2).tolist()
+        own = [(len(part.labels), self._loss.weight(part.labels.to(self._device), (row, column))) for part in parts]
+        images, weight = self._processes.sum(np.sum(own, axis=0))
+        return _Whole(int(images), float(weight), (row, column))
+
+    def _backward(self, part: Batch, which: slice, whole: _Whole) -> float:
+        """Add the gradients of a part to those that are there; returns its part of the loss against the labels."""
+        torch.manual_seed(self._plan.seed * 1_000_003 + self.step)
+        for dropout in self._dropouts:
+            dropout.of_batch = whole.images, which
+        rgb, depth = part.inputs(self._plan.normalization, self._device)
         with torch.autocast(self._device.type, self._half, enabled=self._half is not None):
-            maps = self.network.features(rgb, depth)
-            logits = self.network.decoder([fused for _, fused in maps])
-            return logits, self._auxiliary([of_rgb for of_rgb, _ in maps]) if self._recipe.rgb_branch.auxiliary else []
+            logits, auxiliary = self._student(rgb, depth)
+        labels = part.labels.to(self._device)
+        loss = self._loss(logits, labels, whole.phase, whole.weight)
+        value = float(loss.detach())
+        for other in auxiliary:
+            loss = loss + self._recipe.rgb_branch.auxiliary * self._loss(other, labels, whole.phase, whole.weight)
+        if part.taught:
+            share = len(labels) / whole.images
+            loss = loss + self._recipe.teacher.weight * share * self._divergence(logits, part.taught, part.shifts)
+        self._scaler.scale(loss * self._processes.count).backward()  # what comes back is the processes' mean
+        return value
 
     def _divergence(self, logits: torch.Tensor, taught: Batch, shifts: Sequence[tuple[int, int]]) -> torch.Tensor:
         rgb, depth = taught.inputs(self._teachers_normalization, self._device)
@@ -100,12 +148,10 @@ class Trainer:
             teachers = self._teacher.forward_stride4(rgb, depth)
         return soft_label_loss(logits, teachers, shifts, self._recipe.teacher.temperature)
 
-    def _descend(self, loss: torch.Tensor) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()
+    def _descend(self) -> None:
         if self._recipe.clip_norm is not None:
             self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self._trained.parameters(), self._recipe.clip_norm)
+            nn.utils.clip_grad_norm_(self._student.parameters(), self._recipe.clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
@@ -144,4 +190,4 @@ def _auxiliary(network: AsymFormer, plan: Plan) -> AuxiliaryClassifiers | nn.Mod
         return nn.ModuleList()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        return AuxiliaryClassifiers(network).to(next(network.parameters()).device)
+        return AuxiliaryClassifiers(network).to(next(network.parameters()))
