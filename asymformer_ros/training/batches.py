@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ class _Augmented(Dataset[list[Batch] | AsymformerError]):
 
 def augmented_batches(
     frames: Frames, augmentation: Augmentation, sampler: BatchSampler, first_step: int, resources: Resources
-) -> Iterator[list[Batch]]:
+) -> Generator[list[Batch], None, None]:
     """This process's parts of the batches of all steps from first_step on, made by its workers, or itself without any.
 
     Where shared memory, through which batches come, has no room for those that are made in advance, fewer are, or none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -81,7 +82,10 @@ class Processes:
 
     def together(self, module: nn.Module) -> nn.Module:
         """A module whose backward pass leaves the mean of all processes' gradients in each of them."""
-        return DistributedDataParallel(module, broadcast_buffers=False) if self.count > 1 else module
+        if self.count == 1:
+            return module
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")  # 1x1 kernels, channels last
+        return DistributedDataParallel(module)
 
     @staticmethod
     def _over_all(numbers: Tensor, how: dist.ReduceOp.RedOpType) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from asymformer_ros.errors import ConfigurationError
@@ -95,7 +96,12 @@ class _Run:
             self.log.info(f"all {self._plan.recipe.epochs} epochs were done before: nothing is left to do")
         recipe, size = self._plan.recipe, self._plan.input_size
         augmentation = Augmentation(ViewSize(recipe.crop or size, size), recipe, self._plan.seed)
-        batches = augmented_batches(self._frames, augmentation, self._sampler, self._trainer.step, self._resources)
+        with closing(
+            augmented_batches(self._frames, augmentation, self._sampler, self._trainer.step, self._resources)
+        ) as batches:  # its workers do not let a process end
+            self._epochs(batches, stop)
+
+    def _epochs(self, batches: Iterator[list[Batch]], stop: Stop) -> None:
         while self._progress.evaluated < self._plan.recipe.epochs:
             end = (self._progress.evaluated + 1) * self._sampler.steps_per_epoch
             self.log.begin_epoch(
