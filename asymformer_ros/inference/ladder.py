@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from math import inf, prod
-from statistics import median
 from time import perf_counter
 
 import numpy as np
@@ -145,4 +144,4 @@ def _seconds(backend: InferenceBackend, batch: int, context: BuildContext, turn:
             start = perf_counter()
             backend.infer(rgb, depth)
             times.append(perf_counter() - start)
-    return median(times)
+    return float(np.median(times))
