@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from measuring import PUBLISHED, table
+from measuring import PUBLISHED, shown, table
 
 _EAGER, _TORCH, _FP32, _INT8, _BF16 = (
     *("eager", "torch cpu fp32", "onnxruntime cpu fp32"),
@@ -76,22 +76,18 @@ def told(found: Iterable[Goal]) -> str:
     return table(("part", "figure", "measured", "goal", "met"), [goal.row() for goal in found])
 
 
-def _name(model: str) -> str:
-    return "published" if model == PUBLISHED else model
-
-
 def _network(rows: Sequence[Mapping[str, Any]]) -> Iterator[Goal]:
     found = {(row["model"], row["backend"], row["busy"]): row for row in rows}
     for model, backend, limit in _RATIOS:
         ratio = found.get((model, backend, 0), {}).get("wall_ratio")
-        yield Goal("network", f"{_name(model)}, {backend}: time to eager PyTorch's", ratio, limit)
+        yield Goal("network", f"{shown(model)}, {backend}: time to eager PyTorch's", ratio, limit)
     for (model, backend, busy), row in found.items():
         idle = found.get((model, backend, 0))
         if busy == 0 and backend in (_TORCH, _FP32):
-            yield Goal("network", f"{_name(model)}, {backend}: labels as eager", row["same_labels"], 0.9999, least=True)
+            yield Goal("network", f"{shown(model)}, {backend}: labels as eager", row["same_labels"], 0.9999, least=True)
         if busy and idle and backend != _EAGER:
             ratio = row["wall_ms"] / idle["wall_ms"]
-            yield Goal("network", f"{_name(model)}, {backend}: beside {busy} busy loops to idle", ratio, _BUSY_RATIO)
+            yield Goal("network", f"{shown(model)}, {backend}: beside {busy} busy loops to idle", ratio, _BUSY_RATIO)
 
 
 def _frame_path(figures: Mapping[str, Any]) -> Iterator[Goal]:
@@ -116,7 +112,7 @@ def _freshness(rows: Sequence[Mapping[str, Any]]) -> Iterator[Goal]:
 
 def _queues(rows: Sequence[Mapping[str, Any]]) -> Iterator[Goal]:
     for row in rows:
-        name = f"{_name(row['model'])} at {row['camera_hz']:g} Hz beside {row['busy_loops']} busy loops"
+        name = f"{shown(row['model'])} at {row['camera_hz']:g} Hz beside {row['busy_loops']} busy loops"
         yield Goal("overload", f"{name}: ages grow", row["age_slope_ms_per_s"], _AGE_SLOPE, "ms/s")
         yield Goal("overload", f"{name}: memory grows", row["memory_slope_mib_per_s"], _MEMORY_SLOPE, "MiB/s")
 
@@ -140,7 +136,7 @@ def _startup(figures: Mapping[str, Any]) -> Iterator[Goal]:
 
 def _memory(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Goal]:
     for model in ("demo", PUBLISHED):
-        row, name = rows.get(model, {}), _name(model)
+        row, name = rows.get(model, {}), shown(model)
         yield Goal("memory", f"{name}: cores while nobody listens", row.get("idle_cores"), _IDLE_CORES)
         if row:
             due = row["period_ms"] + row["inference_ms"]

@@ -80,6 +80,11 @@ def running(
             process.communicate()
 
 
+def shown(model: str) -> str:
+    """A model's name for people."""
+    return "published" if model == PUBLISHED else Path(model).stem
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Markdown."""
     lines = [head, ["---"] * len(head), *rows]

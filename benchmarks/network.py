@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import PUBLISHED, by_turns, command_line, finish, picture, table, work_folder
+from measuring import PUBLISHED, by_turns, command_line, finish, picture, shown, table, work_folder
 from numpy.typing import NDArray
 from served_models import bundle_file, serving
 
@@ -119,7 +119,7 @@ def _told(rows: Sequence[Row], left_out: dict[str, str]) -> str:
     )
     cells = [
         (
-            *(Path(row.model).stem, row.size, row.busy, row.backend, f"{row.wall_ms:.1f}", f"{row.wall_ratio:.2f}"),
+            *(shown(row.model), row.size, row.busy, row.backend, f"{row.wall_ms:.1f}", f"{row.wall_ratio:.2f}"),
             *(f"{row.cpu_ms:.1f}", f"{row.cpu_ratio:.2f}", f"{row.same_labels:.3%}"),
         )
         for row in rows
@@ -136,7 +136,9 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         for at, busy in enumerate(loads):
             places = np.arange(len(names)) + at / (len(loads) + 1)
             axes.bar(places, [found[(*name, busy)] for name in names], 1 / (len(loads) + 1), label=f"{busy} busy loops")
-        axes.set_xticks(range(len(names)), [f"{Path(model).stem}\n{name}" for model, name in names], fontsize=6)
+        axes.set_xticks(
+            range(len(names)), ["\n".join([shown(model), *name.split()]) for model, name in names], fontsize=6
+        )
         axes.set_ylabel("time, eager PyTorch is 1")
         axes.legend()
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measuring import PUBLISHED, finish, picture, table_of, work_folder
+from measuring import PUBLISHED, finish, picture, shown, table_of, work_folder
 from node_run import Run, command_line_of_node, measure
 
 _LOADS = (("demo", 15.0, 0), ("demo", 30.0, 0), ("demo", 60.0, 0), ("demo", 90.0, 0), ("demo", 30.0, 1))
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Ages and drops of each row."""
-    names = [f"{row['model']}\n{row['camera_hz']:.0f} Hz\n{row['busy_loops']} busy" for row in rows]
+    names = [f"{shown(row['model'])}\n{row['camera_hz']:.0f} Hz\n{row['busy_loops']} busy" for row in rows]
     with picture(path, 2, (8, 5)) as (upper, lower):
         for key, label in (("age_p50_ms", "p50"), ("age_p99_ms", "p99")):
             upper.plot(names, [row[key] for row in rows], "o-", label=label)
