@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=200, help="of each, after one to warm up (default: 200)")
     args = parser.parse_args(argv)
     keep_memory_small()  # as the node does
-    runs = 5 if args.quick else args.runs
+    runs = 2 if args.quick else args.runs
     rows, points = measure(runs), measure_points(runs)
     return finish(args, {"rows": rows, "points": points}, _told(rows, points))
 

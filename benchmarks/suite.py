@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from goals import goals, told
 
 from asymformer_ros.optional import installed
 from asymformer_ros.system.limits import cpu_flags
+from asymformer_ros.system.signals import end_with_parent
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("network", "frame_path", "overload", "startup", "scaling", "memory")
@@ -37,7 +39,7 @@ PLOTTED = ("network", "overload")
 SLOWER = 1.25
 """Ratio from which a figure counts as worse: medians of one machine differ by a tenth from run to run."""
 
-_PATIENCE = 600.0  # seconds for a part
+_PATIENCE, _ENDING = 600.0, 120.0  # seconds for a part, and for its end after that
 _VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
 _FEATURES = {
     **{"avx512f": "avx512", "avx512_vnni": "vnni", "avx_vnni": "vnni", "avx512_bf16": "bf16", "amx_tile": "amx"},
@@ -78,12 +80,17 @@ def run(part: str, folder: Path, work: Path, quick: bool) -> dict[str, Any]:
 
 def _ended(command: Sequence[str]) -> tuple[int, str, str]:
     """Exit code and both outputs of a command, which is interrupted where it takes too long, so that it cleans up."""
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipe, ending = subprocess.PIPE, partial(end_with_parent, os.getpid())
+    with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, preexec_fn=ending) as process:
         try:
             output, errors = process.communicate(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
-            return 1, "", f"{process.communicate()[1]}\nit took longer than {_PATIENCE:.0f} s"
+            try:
+                process.communicate(timeout=_ENDING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return 1, "", f"it took longer than {_PATIENCE:.0f} s"
     return process.returncode, output, errors
 
 

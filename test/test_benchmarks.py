@@ -106,6 +106,11 @@ def test_a_part_that_fails_is_named_and_the_others_go_on_and_are_kept(
     assert list(json.loads((tmp_path / "speed.json").read_text())["parts"]) == list(suite.PARTS)
 
 
+def test_a_part_that_takes_too_long_is_interrupted_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "_PATIENCE", 0.2)
+    assert suite._ended([sys.executable, "-c", "import time; time.sleep(100)"]) == (1, "", "it took longer than 0 s")
+
+
 @pytest.mark.ros
 def test_the_suite_writes_figures_and_tables_and_tells_what_became_slower(tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="needs ROS")
