@@ -36,6 +36,8 @@ from asymformer_ros.engine.frames import GOLDEN_FRAMES
 from asymformer_ros.node.fastdds import CHOSEN_BY_USER, large_message_environment
 
 _PATIENCE = 120.0  # seconds
+_NODE = "import sys; from asymformer_ros.node.start import start; sys.exit(start('segmentation_node'))"
+"""As `ros2 run` starts it."""
 
 
 def help_seconds(runs: int) -> dict[str, float]:
@@ -77,7 +79,7 @@ def node_start(parameters: Sequence[str], environment: dict[str, str]) -> dict[s
     spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)
     spinning.start()
     start = time.monotonic()
-    arguments = ["-m", "asymformer_ros.node.segmentation_node", "--ros-args"]
+    arguments = ["-c", _NODE, "--ros-args"]
     arguments += [part for parameter in parameters for part in ("-p", parameter)]
     with running(arguments, subprocess.PIPE, environment) as node:
         assert node.stdout is not None, "a pipe"
