@@ -14,7 +14,7 @@ from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.resize import resize_frame
 from asymformer_ros.inference.segmentation import Segmentation, StageTimes
 from asymformer_ros.inference.torch import TorchBackend
-from asymformer_ros.models.card import nearest_edge
+from asymformer_ros.models.sizes import nearest_edge
 from asymformer_ros.optional import importing
 
 with importing("torch", "evaluation at several scales"):

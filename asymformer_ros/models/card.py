@@ -10,13 +10,10 @@ from typing import Any
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.models.normalization import PUBLISHED_NORMALIZATION, Normalization
-from asymformer_ros.models.sizes import INPUT_SIZES, size_name
+from asymformer_ros.models.sizes import INPUT_SIZES, STRIDE, check_size, nearest_edge
 
 IMAGENET_NORMALIZATION = replace(PUBLISHED_NORMALIZATION, rgb_mean=(0.485, 0.456, 0.406), rgb_std=(0.229, 0.224, 0.225))
 """Of the published multi-scale script: ImageNet's values for RGB."""
-
-_LARGEST = 4096  # pixels: beyond any network of this kind, and a file of anyone may ask for it
-_STRIDE = 32  # of the network's coarsest map
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class ModelCard:
         nearest to the same aspect ratio.
         """
         height, width = self.input_size
-        heights = [edge for edge in range(_STRIDE, height, _STRIDE) if 2 * edge >= height]
+        heights = [edge for edge in range(STRIDE, height, STRIDE) if 2 * edge >= height]
         others = self.input_sizes or [(edge, nearest_edge(edge * width / height)) for edge in heights]
         return tuple(sorted({self.input_size, *others}, key=math.prod, reverse=True))
 
@@ -87,20 +84,3 @@ class ModelCard:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(f"no model card: {type(error).__name__} {error}") from error
-
-
-def check_size(size: tuple[int, int]) -> None:
-    """Raise ConfigurationError, which names the nearest that is one, where (height, width) is no input size."""
-    height, width = size
-    if max(size) > _LARGEST:
-        raise ConfigurationError(f"input size must be at most {_LARGEST}x{_LARGEST}, got {size_name(size)}")
-    if min(size) < _STRIDE or height % _STRIDE or width % _STRIDE:
-        raise ConfigurationError(
-            f"input size must be multiples of {_STRIDE}, got {size_name(size)} (height x width): "
-            f"use {nearest_edge(height)}x{nearest_edge(width)}"
-        )
-
-
-def nearest_edge(pixels: float) -> int:
-    """The multiple of the network's stride that is nearest to a height or width, at least one stride."""
-    return max(_STRIDE, round(pixels / _STRIDE) * _STRIDE)
