@@ -219,7 +219,7 @@ def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, st
             next_sample += _SAMPLE_EVERY
             soak.sample(now - start, is_calm(start), process)
             if len(soak.samples) % _REPORT_EVERY == 0:
-                write_report(soak, output)
+                write_report(soak, output, with_plot=False)
         if is_calm(start) or is_settling(start):
             if not settled and now - start > LARGE_FIRST:
                 surroundings.renew()

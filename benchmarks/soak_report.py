@@ -162,13 +162,16 @@ def problems(soak: Soak) -> list[str]:
     return wrong
 
 
-def write_report(soak: Soak, folder: Path) -> str:
-    """Write soak.json, soak.md and soak.png; returns the Markdown."""
+def write_report(soak: Soak, folder: Path, *, with_plot: bool = True) -> str:
+    """Write soak.json, soak.md and, unless it is an interim report, whose labels would wait for it, soak.png.
+
+    Returns the Markdown.
+    """
     told = figures(soak)
     text = markdown(told)
     (folder / "soak.json").write_text(json.dumps(told, indent=2) + "\n")
     (folder / "soak.md").write_text(text)
-    if installed("matplotlib"):
+    if with_plot and installed("matplotlib"):
         plot(soak, folder / "soak.png")
     return text
 
