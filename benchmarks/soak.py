@@ -37,7 +37,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
-from soak_camera import LARGE_FIRST, is_calm, is_settling
+from soak_camera import LARGE_FIRST, RENEWED, SETTLING, is_calm, until_calm
 from soak_report import Soak, problems, write_report
 from std_msgs.msg import String
 
@@ -208,7 +208,7 @@ def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, st
     next_sample = next_trouble = start
     choose = random.Random(soak.seed)
     end = start + soak.minutes * 60
-    settled = False
+    renewed = False
     surroundings.one_more_subscriber()
     while (now := time.monotonic()) < end and node.poll() is None:
         if camera.process.poll() is not None:
@@ -220,13 +220,15 @@ def _watch(soak: Soak, surroundings: Surroundings, node: Any, camera: Camera, st
             soak.sample(now - start, is_calm(start), process)
             if len(soak.samples) % _REPORT_EVERY == 0:
                 write_report(soak, output, with_plot=False)
-        if is_calm(start) or is_settling(start):
-            if not settled and now - start > LARGE_FIRST:
+        if until_calm(start) <= RENEWED:
+            if not renewed and now - start > LARGE_FIRST:
                 surroundings.renew()
-                settled = True
+                renewed = True
+        elif until_calm(start) <= SETTLING:
+            surroundings.settle()
         elif now >= next_trouble:
             next_trouble = now + _TROUBLE_EVERY
-            settled = False
+            renewed = False
             name = _kill(camera, soak) if choose.random() < 0.3 else surroundings.trouble()
             soak.troubles[name] += 1
     soak.crashed = node.poll() is not None

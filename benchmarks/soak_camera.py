@@ -38,9 +38,10 @@ LARGE_FIRST = 20.0
 """Seconds at the beginning with large images alone: DDS keeps each of its buffers as large as the largest message that
 it has held, so memory grows until every one has held such an image."""
 
-SETTLING = 5.0
-"""Seconds at the end of the faults without troubles and large images. In them the node's subscriptions are made anew,
-and with them DDS's buffers, so that the calm minutes' memory can be compared."""
+SETTLING, RENEWED = 20.0, 5.0
+"""Seconds before a calm minute: from the first on without large images and troubles; at the second, when no large image
+is under way any more, the node's subscriptions are made anew, and with them DDS's buffers, so that the calm minutes'
+memory can be compared."""
 
 WIDTH, HEIGHT = 320, 240
 _TYPES = {"rgb": Image, "depth": Image, "info": CameraInfo}
@@ -52,9 +53,9 @@ def is_calm(start: float) -> bool:
     return (time.monotonic() - start) % (2 * TURN) < TURN
 
 
-def is_settling(start: float) -> bool:
-    """Whether a calm minute is near."""
-    return (time.monotonic() - start) % (2 * TURN) > 2 * TURN - SETTLING
+def until_calm(start: float) -> float:
+    """Seconds until the next calm minute, 0 in one."""
+    return 0.0 if is_calm(start) else 2 * TURN - (time.monotonic() - start) % (2 * TURN)
 
 
 class SoakCamera(Node):
@@ -98,7 +99,7 @@ class SoakCamera(Node):
     def _spoilt(self, sent: list[Sent]) -> tuple[list[Sent], list[str]]:
         """One to three faults together."""
         made = []
-        choice = [name for name in FAULTS if name != "huge" or not is_settling(self._start)]
+        choice = [name for name in FAULTS if name != "huge" or until_calm(self._start) > SETTLING]
         for name in self._rng.choice(choice, size=int(self._rng.integers(1, 4)), replace=False):
             with contextlib.suppress(Exception):  # it does not go with the one before
                 sent = FAULTS[name](sent, self._rng)

@@ -82,7 +82,9 @@ def _ordered(depth: Depth) -> Depth:
 
 def _nearest(near: Depth, mask: NDArray[np.uint8]) -> float:
     """Metres; NaN where nothing is known. near: of `_ordered`."""
-    nearest = cv2.minMaxLoc(near, mask=mask)[0]
+    nearest, _, place, _ = cv2.minMaxLoc(near, mask=mask)
+    if place[0] < 0:  # OpenCV 4.6 has found nothing below the largest value
+        return nan
     if near.dtype == np.uint16:
         return nan if nearest == _NONE else float(np.float32(nearest + 1) * np.float32(0.001))
     return nearest if np.isfinite(nearest) else nan
