@@ -1,10 +1,11 @@
-"""ONNX files to build engines of."""
+"""ONNX files to build engines of, and the process that builds one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -25,3 +26,9 @@ def write_tiny(path: Path, *, half: bool = False, channels: int = 8) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def builder_of(parent: psutil.Process) -> psutil.Process:
+    """The process that builds an engine for another; that may have children of other kinds, too."""
+    (child,) = [process for process in parent.children() if "build_child" in " ".join(process.cmdline())]
+    return child

@@ -151,7 +151,7 @@ def test_an_interrupt_ends_the_command_and_its_builder_and_leaves_nothing(
     with subprocess.Popen(program, cwd=ROOT, env=environment, **pipes) as process:
         assert process.stderr is not None
         lines = iter(process.stderr.readline, "")
-        next(line for line in lines if "Preparing" in line)
+        next(line for line in lines if re.search(r"\d s  \w", line))
         (builder,) = psutil.Process(process.pid).children()
         process.send_signal(number)
         assert process.wait(10) == code

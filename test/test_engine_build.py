@@ -16,7 +16,7 @@ import pytest
 
 psutil = pytest.importorskip("psutil", reason="psutil is not installed")
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
-from engine_models import write_tiny
+from engine_models import builder_of, write_tiny
 
 from asymformer_ros.engine.build import GraphFiles, build_plan
 from asymformer_ros.engine.context import BuildContext, BuildProgress
@@ -56,11 +56,6 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _exported(bundle: ModelBundle, path: Path) -> Path:
     write_model(export_model(bundle), path)
     return path
-
-
-def _child() -> psutil.Process:
-    (child,) = [process for process in psutil.Process().children() if "build_child" in " ".join(process.cmdline())]
-    return child
 
 
 def _only_the_model_is_left(folder: Path) -> bool:
@@ -164,7 +159,7 @@ def test_tensorrt_without_a_driver_is_refused_before_it_is_touched(tiny: Path, t
 def test_a_crash_of_the_builder_names_signal_and_phase(small: Path, tmp_path: Path, number: signal.Signals) -> None:
     def crash(progress: BuildProgress) -> None:
         if progress.phase == "Building engine":
-            _child().send_signal(number)
+            builder_of(psutil.Process()).send_signal(number)
 
     with pytest.raises(BackendError, match=rf"process ended by {number.name} in '[A-Z].*'") as caught:
         build_plan(small, tmp_path / "small.plan", FP32, BuildContext(crash))
@@ -177,7 +172,7 @@ def test_cancelling_ends_the_child_at_once_and_leaves_nothing(small: Path, tmp_p
 
     def cancel(progress: BuildProgress) -> None:
         if progress.phase == "Building engine":
-            pids.append(_child().pid)
+            pids.append(builder_of(psutil.Process()).pid)
             context.cancel()
 
     context = BuildContext(cancel)
