@@ -50,6 +50,7 @@ OUTPUTS = {
     "overlay": {"labels", "overlay"},
     "all": {"labels", "overlay", "color", "confidence", "summary", "camera_info", "points"},
 }
+_SECONDS = 20.0  # of a row, after which no further run begins
 _CLASSES = 15  # in view: as many as in a kitchen
 
 
@@ -147,7 +148,7 @@ def measure(runs: int) -> list[dict[str, Any]]:
     for size in SIZES:
         for outputs in OUTPUTS:
             action, camera = ours(size, outputs)
-            times = by_turns([plain(size, outputs), action], runs)
+            times = by_turns([plain(size, outputs), action], runs, _SECONDS)
             if not camera.health.counts["published"]:
                 raise SystemExit(f"nothing was published: {camera.health.counts}")
             stages = {name: round(value, 3) for name, value in camera.health.medians().items() if name != "age"}
@@ -161,7 +162,7 @@ def measure_points(runs: int) -> list[dict[str, Any]]:
     for size in SIZES:
         count = size[0] * size[1] * POINT.itemsize
         copying = partial(np.copyto, np.zeros(count, np.uint8), np.ones(count, np.uint8))
-        times = by_turns([copying, clouds(size)], runs).wall
+        times = by_turns([copying, clouds(size)], runs, _SECONDS).wall
         rows.append(_row(size, "points", times, ("copy_ms", "cloud_ms")))
     return rows
 
