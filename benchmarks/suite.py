@@ -39,7 +39,7 @@ PLOTTED = ("network", "overload")
 SLOWER = 1.25
 """Ratio from which a figure counts as worse: medians of one machine differ by a tenth from run to run."""
 
-_PATIENCE, _ENDING = 600.0, 120.0  # seconds for a part, and for its end after that
+_PATIENCE, _ENDING = 1800.0, 120.0  # seconds for a part, and for its end after that
 _VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
 _FEATURES = {
     **{"avx512f": "avx512", "avx512_vnni": "vnni", "avx_vnni": "vnni", "avx512_bf16": "bf16", "amx_tile": "amx"},
