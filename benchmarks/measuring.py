@@ -121,7 +121,9 @@ def picture(path: Path, rows: int, size: tuple[float, float]) -> Iterator[Any]:
 def work_folder(args: argparse.Namespace) -> Iterator[Path]:
     """Where models and their graphs are made: what `--work` names, or a folder that goes with the block."""
     with tempfile.TemporaryDirectory() as folder:
-        yield args.work or Path(folder)
+        work = args.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        yield work
 
 
 def command_line(description: str | None, models: bool = True) -> argparse.ArgumentParser:

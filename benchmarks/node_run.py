@@ -63,7 +63,7 @@ class Run:
     @property
     def cameras(self) -> list[str]:
         """Their names."""
-        return [f"camera_{number}" for number in range(len(self.rates))]
+        return [f"camera_{os.getpid()}_{number}" for number in range(len(self.rates))]
 
 
 class Listener:

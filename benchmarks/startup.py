@@ -39,6 +39,9 @@ _PATIENCE = 120.0  # seconds
 _NODE = "import sys; from asymformer_ros.node.start import start; sys.exit(start('segmentation_node'))"
 """As `ros2 run` starts it."""
 
+_SPACE = f"startup_{os.getpid()}"
+"""Namespace of all: another node in a domain that was chosen at random is not heard."""
+
 
 def help_seconds(runs: int) -> dict[str, float]:
     """Median seconds of each subcommand's --help, and of the interpreter alone, by turns."""
@@ -66,7 +69,7 @@ def node_start(parameters: Sequence[str], environment: dict[str, str]) -> dict[s
     seen: dict[str, float] = {}
     context = rclpy.Context()
     context.init()
-    listener = rclpy.create_node("startup_listener", context=context)
+    listener = rclpy.create_node("startup_listener", namespace=_SPACE, context=context)
 
     def note(name: str) -> None:
         seen.setdefault(name, time.monotonic())
@@ -79,7 +82,7 @@ def node_start(parameters: Sequence[str], environment: dict[str, str]) -> dict[s
     spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)
     spinning.start()
     start = time.monotonic()
-    arguments = ["-c", _NODE, "--ros-args"]
+    arguments = ["-c", _NODE, "--ros-args", "-r", f"__ns:=/{_SPACE}"]
     arguments += [part for parameter in parameters for part in ("-p", parameter)]
     with running(arguments, subprocess.PIPE, environment) as node:
         assert node.stdout is not None, "a pipe"
@@ -122,7 +125,8 @@ def node_starts(model: str, runs: int, profile: bool, cache: str = "") -> dict[s
         os.environ.update(large_message_environment(os.environ))
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     camera = ["-m", "asymformer_ros.node.camera_node", "--ros-args", "-p", "source:=folder", "-p", "rate:=30.0"]
-    with running([*camera, "-p", f"folder:={GOLDEN_FRAMES}"], subprocess.PIPE, environment) as publishing:
+    camera += ["-p", f"folder:={GOLDEN_FRAMES}", "-r", f"__ns:=/{_SPACE}"]
+    with running(camera, subprocess.PIPE, environment) as publishing:
         assert publishing.stdout is not None, "a pipe"
         while "publishing" not in (line := publishing.stdout.readline()):
             if not line:
