@@ -168,6 +168,25 @@ def test_the_state_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Mon
     assert largest_difference(tmp_path / "whole", tmp_path / "killed") < 1e-6
 
 
+def test_a_training_that_is_killed_behind_its_first_model_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    monkeypatch.setattr("asymformer_ros.training.log.TrainingLog.epoch", killed)
+    plan = replace(PLAN, recipe=replace(RECIPE, epochs=1))
+    with pytest.raises(KilledError):
+        begin(tmp_path, plan)
+    monkeypatch.undo()
+    assert (tmp_path / MODEL).exists()
+    assert begin(tmp_path, plan) == 0
+    assert len(log_of(tmp_path)) == 1
+
+
 def test_half_a_line_of_the_log_is_left_out(tmp_path: Path) -> None:
     begin(tmp_path, resources=Resources(CPU, workers=0, minutes=0.0))
     (tmp_path / LOG).write_text('{"epoch": 1, "lo')

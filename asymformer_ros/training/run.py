@@ -88,7 +88,9 @@ class _Run:
         if saved:
             self._trainer.resume(saved.trainer)
             self.log.info(f"continues at step {self._trainer.step} of {self._sampler.steps}")
-        self._saved_at = time.monotonic()
+            self._saved_at = time.monotonic()
+        else:
+            self._save()  # from now on: a folder with a model alone would be refused
 
     def go(self, stop: Stop) -> None:
         """Epoch after epoch, until the last one is evaluated or `stop` becomes true."""
@@ -113,7 +115,7 @@ class _Run:
             while self._trainer.step < end and not stop.anywhere(self._processes):
                 self._step(batches)
             self.log.end_epoch()
-            if stop.exit_code or not self._evaluate(stop):
+            if stop.anywhere(self._processes) or not self._evaluate(stop):
                 self._save()
                 self.log.info(
                     f"{stop.reason}: stopped after step {self._trainer.step} of {self._sampler.steps}, all is kept in "

@@ -32,10 +32,15 @@ class Stop:
         return bool(self.exit_code)
 
     def anywhere(self, processes: Processes) -> bool:
-        """Whether one of the processes is to end: then all are. All of them ask at the same place."""
+        """Whether one of the processes is to end: then all are. All of them ask at the same place.
+
+        What comes to one of them while they ask is for the next time.
+        """
         self()
-        self.exit_code = processes.largest(self.exit_code)
-        return bool(self.exit_code)
+        agreed = processes.largest(self.exit_code)
+        if agreed:
+            self.exit_code = agreed
+        return bool(agreed)
 
     @property
     def reason(self) -> str:
