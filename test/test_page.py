@@ -260,6 +260,10 @@ def test_view_does_without_the_recording_and_says_so(
     assert "camera" in frame
 
 
+def manifest_of(**selection: object) -> str:
+    return json.dumps({"source": {"path": "drive"}, "identity": {"selection": selection}})
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -268,6 +272,11 @@ def test_view_does_without_the_recording_and_says_so(
         (lambda out: (out / "summary.jsonl").rename(out / "labels/summary.jsonl"), "one of them: "),
         (lambda out: (out / "summary.jsonl").write_text("{"), "is damaged"),
         (lambda out: (out / "summary.jsonl").write_text("[1]\n"), "is damaged"),
+        (lambda out: (out / "summary.jsonl").write_text('{"name": [0]}\n'), "is damaged"),
+        (lambda out: (out / "manifest.json").write_text('{"source": "here"}'), "'source' is 'here', expected an obj"),
+        (lambda out: (out / "manifest.json").write_text('{"identity": 5, "backends": 5}'), "'identity' is 5, expected"),
+        (lambda out: (out / "manifest.json").write_text(manifest_of(every="2")), "its selection is {'every': '2'}"),
+        (lambda out: (out / "manifest.json").write_text(manifest_of(topics=["a"])), "its selection is {'topics': "),
         (
             lambda out: (out / "summary.jsonl").write_text('{"name": "0", "error": "x"}\n'),
             "no frame that was segmented",

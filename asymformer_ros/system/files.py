@@ -34,6 +34,14 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def parse_object(text: str) -> dict[str, Any]:
+    """As `parse_json`; its ValueError stands also for what is no object."""
+    parsed = parse_json(text)
+    if not isinstance(parsed, dict):
+        raise ValueError(f"expected an object, found a {type(parsed).__name__}")
+    return parsed
+
+
 def write_atomically(path: Path, content: bytes | memoryview, *, to_disk: bool = True) -> None:
     """Write a file beside its place, bring it to the disk, then rename it; its folder is made. Raises OSError.
 

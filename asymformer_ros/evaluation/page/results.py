@@ -21,7 +21,7 @@ from asymformer_ros.evaluation.recordings.store import Store
 from asymformer_ros.frames.frame import RgbdFrame
 from asymformer_ros.frames.images import read_labels, read_rgb
 from asymformer_ros.models.labels import LabelSet, label_set, read_label_set
-from asymformer_ros.system.files import parse_json
+from asymformer_ros.system.files import parse_object
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def _lines(store: Store) -> list[Line]:
     if content is None:
         raise ConfigurationError(f"'{store.place}' {_lacking(store)}")
     lines = [_parsed(store, SUMMARY, line) for line in content.splitlines() if line.strip()]
-    if not all("name" in line for line in lines):
+    if not all(isinstance(line.get("name"), str) for line in lines):
         raise ConfigurationError(f"'{store.root / SUMMARY}' is damaged: expected an object with a name in each line")
     if all("error" in line for line in lines):
         raise FrameError(f"'{store.place}' holds no frame that was segmented")
@@ -113,12 +113,17 @@ def _label_set(store: Store, lines: Sequence[Line], chosen: str) -> LabelSet:
 def _parsed(store: Store, name: str, content: bytes) -> Mapping[str, Any]:
     """A JSON object in a file. Raises ConfigurationError where it is none."""
     try:
-        parsed = parse_json(content.decode())
+        return parse_object(content.decode())
     except ValueError as error:
         raise ConfigurationError(f"'{store.root / name}' is damaged: {error}") from error
-    if not isinstance(parsed, dict):
-        raise ConfigurationError(f"'{store.root / name}' is damaged: expected objects, found a {type(parsed).__name__}")
-    return parsed
+
+
+def _inside(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object of the manifest, {} where it is not there. Raises ConfigurationError where it is something else."""
+    found = holder.get(name) or {}
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"'{MANIFEST}' is damaged: '{name}' is {found!r}, expected an object")
+    return found
 
 
 @dataclass(frozen=True)
@@ -199,25 +204,29 @@ def _read_frames(sources: Sources, manifest: Mapping[str, Any], names: set[str])
 
 
 def _spec(sources: Sources, manifest: Mapping[str, Any]) -> SourceSpec | None:
-    known = manifest.get("source") or {}
+    known = _inside(manifest, "source")
     path = sources.recording or str(known.get("path", ""))
     if not path:
         return None
-    chosen = manifest.get("identity", {}).get("selection", {})
+    chosen = _inside(_inside(manifest, "identity"), "selection")
     values = {key: chosen[key] for key in ("split", "every", "first", "chunk") if key in chosen}
-    if "topics" in chosen:
-        values["topics"] = tuple(chosen["topics"])
     if chosen.get("last") is not None:
         values["last"] = chosen["last"]
-    return SourceSpec(path, "" if sources.recording else str(known.get("depth", "")), **values)
+    try:
+        if "topics" in chosen:
+            rgb, depth, info = chosen["topics"]
+            values["topics"] = str(rgb), str(depth), str(info)
+        return SourceSpec(path, "" if sources.recording else str(known.get("depth", "")), **values)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"'{MANIFEST}' is damaged: its selection is {dict(chosen)} ({error})") from error
 
 
 def _facts(manifest: Mapping[str, Any], frames: int, broken: int) -> dict[str, str]:
-    identity = manifest.get("identity", {})
+    identity, backends = _inside(manifest, "identity"), manifest.get("backends")
     named = {
-        "recording": identity.get("input", {}).get("name"),
-        "model": identity.get("model", {}).get("name"),
-        "run by": ", ".join(manifest.get("backends", ())),
+        "recording": _inside(identity, "input").get("name"),
+        "model": _inside(identity, "model").get("name"),
+        "run by": ", ".join(map(str, backends)) if isinstance(backends, list) else "",
         "frames": f"{frames}" + (f", and {broken} broken" if broken else ""),
     }
     return {name: str(value) for name, value in named.items() if value}
