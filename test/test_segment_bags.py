@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from importlib import import_module
 from pathlib import Path
@@ -31,9 +32,12 @@ from asymformer_ros.datasets.unlabelled.topics import COMPRESSED, IMAGE, find_to
 from asymformer_ros.datasets.unlabelled.topics import INFO as INFO_TYPE
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.recordings import definitions
+from asymformer_ros.evaluation.recordings.job import Part
+from asymformer_ros.evaluation.recordings.results import Counts, Results
 from asymformer_ros.frames.images import read_labels
 from asymformer_ros.frames.messages import frame_from_messages
 from asymformer_ros.frames.recording import RgbdRecording
+from asymformer_ros.models.labels import LabelSet
 
 FRAMES = frames(6)
 MSG = Path(__file__).parents[1] / "msg"
@@ -124,6 +128,26 @@ def test_frames_whose_stamps_repeat_are_neither_lost_nor_doubled(
         (of_labels,) = [one for one in reader.connections if one.topic == "/segmentation/labels"]
         shown = [reader.deserialize(data, of_labels.msgtype) for _, _, data in reader.messages([of_labels])]
     np.testing.assert_array_equal([one.data.reshape(72, 96) for one in shown], labels(out))
+
+
+@pytest.mark.parametrize(("given_up", "left"), [(0, [2, 1, 0]), (1, [0, 1, 2, 0])])  # whose labels
+def test_a_chunk_that_is_given_up_spoils_no_frame_whose_stamp_it_has(
+    given_up: int, left: list[int], tmp_path: Path, truth: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of chunks with the stamps 0, 1, 2; 0, 1; and 2. Before it was given up, all of its frames were written."""
+    finish = Results.finish
+
+    def given_up_before(self: Results, classes: LabelSet, do_again: Callable[[int], Part]) -> Counts:
+        self.give_up(given_up, "it ends its workers")
+        return finish(self, classes, do_again)
+
+    monkeypatch.setattr(Results, "finish", given_up_before)
+    bag = write_bag(tmp_path / "drive", FRAMES[:3], repeats=2, turned=True, step=4 * STEP)
+    assert segment(bag, "-o", tmp_path / "out", "--chunk", 0.9) == 3
+    done = [line for line in lines(tmp_path / "out") if "error" not in line]
+    np.testing.assert_array_equal(labels(tmp_path / "out"), [truth[at] for at in left])
+    assert [(line["stamp"] - START) // (4 * STEP) for line in done] == [0, 1, 2, 2][: len(left)]
+    assert len(lines(tmp_path / "out")) == 7
 
 
 def test_the_last_nanoseconds_of_a_bag_belong_to_its_last_chunk(bag: Path) -> None:

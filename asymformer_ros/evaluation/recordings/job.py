@@ -62,7 +62,7 @@ class Job:
 class Part:
     """What is known of a chunk: a line for each frame, in order. is_done: whether nothing is missing.
 
-    taken: names that frames of earlier chunks have. is_given_up: whether it ended each worker that had it in hand.
+    taken: names that frames of other chunks have. is_given_up: whether it ended each worker that had it in hand.
     """
 
     lines: list[dict[str, object]] = field(default_factory=list)

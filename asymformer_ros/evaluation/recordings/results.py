@@ -20,7 +20,7 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.evaluation.recordings.job import PARTS, Job, Part
 from asymformer_ros.evaluation.recordings.store import Store
 from asymformer_ros.models.labels import LabelSet
-from asymformer_ros.system.files import parse_json
+from asymformer_ros.system.files import parse_object
 
 MANIFEST, SUMMARY, CLASSES = "manifest.json", "summary.jsonl", "classes.json"
 _log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ class Results:
         self.is_complete = bool(manifest.get("complete"))
         known: Any = manifest.get("identity", self._identity)
         if known != self._identity:
-            parts = [name for name in self._identity if known.get(name) != self._identity[name]]
+            differs = known if isinstance(known, dict) else {}
+            parts = [name for name in self._identity if differs.get(name) != self._identity[name]]
             raise ConfigurationError(
                 f"'{job.place}' holds the results of another run, which differs in {', '.join(parts)}: give another "
                 "place with --output, or remove it"
@@ -96,22 +97,27 @@ class Results:
     def _give_back(self, parts: Sequence[Part]) -> list[int]:
         """Take frames of one name out of all chunks that have it: they wrote the same files. Returns these chunks.
 
-        Chunks do not know each other's stamps, which may repeat. Only the first chunk keeps the name. It is written
-        first: interrupted behind it, all of this comes again.
+        Chunks do not know each other's stamps, which may repeat. Only the first chunk keeps the name, and before it one
+        that is given up, whose frames are then broken. It is written first: interrupted behind it, all of this comes
+        again.
         """
         owners: dict[str, int] = {}
         shared: dict[int, set[str]] = defaultdict(set)
-        for at, part in enumerate(parts):
-            names = set() if part.is_given_up else {str(line["name"]) for line in part.lines}
+        order = sorted(range(len(parts)), key=lambda at: not parts[at].is_given_up)
+        for at in order:
+            names = {str(line["name"]) for line in parts[at].lines}
             for name in names & owners.keys():
                 shared[owners[name]].add(name)
                 shared[at].add(name)
             owners |= dict.fromkeys(names - owners.keys(), at)
-        for at in sorted(shared):
+        for at in (at for at in order if at in shared):
             part = parts[at]
-            part.lines = [line for line in part.lines if line["name"] not in shared[at]]
-            part.taken = sorted({*part.taken, *(name for name in shared[at] if owners[name] < at)})
-            part.is_done = False
+            if part.is_given_up:
+                part.lines = [_spoilt(line) if line["name"] in shared[at] else line for line in part.lines]
+            else:
+                part.lines = [line for line in part.lines if line["name"] not in shared[at]]
+                part.taken = sorted({*part.taken, *(name for name in shared[at] if owners[name] != at)})
+                part.is_done = False
             part.write(self._store, at)
         return sorted(shared)
 
@@ -137,6 +143,11 @@ def _absolute(path: str) -> str:
     return path if "://" in path or not path else str(Path(path).absolute())
 
 
+def _spoilt(line: Line) -> Line:
+    """Of a chunk that is given up, whose frame cannot be segmented again."""
+    return {"name": line["name"], "error": "another frame of its stamp took its files, and its chunk is given up"}
+
+
 def counts(lines: Sequence[Line]) -> Counts:
     """Of a summary's lines."""
     faults = [bool(line.get("fault", True)) for line in lines if "error" in line]
@@ -145,6 +156,6 @@ def counts(lines: Sequence[Line]) -> Counts:
 
 def _parsed(content: bytes) -> dict[str, object]:
     try:
-        return parse_json(content.decode())  # type: ignore[no-any-return]
+        return parse_object(content.decode())
     except ValueError as error:
         raise ConfigurationError(f"results that are there already are damaged ({error}): give another place") from error
