@@ -221,6 +221,22 @@ def test_a_signal_ends_a_node_that_takes_a_new_model(
     assert "Traceback" not in node.output, node.output
 
 
+def test_a_model_that_is_taken_is_given_up_where_the_node_is_cleaned_up(
+    start_peer: Any, start_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    peer, domain = start_peer()
+    session = Session(peer, start_node(domain, model="demo", module="node_with_a_slow_second_model")).connected()
+    client = peer.node.create_client(Trigger, "/segmentation_node/reload_model")
+    assert client.wait_for_service(60)
+    answer = client.call_async(Trigger.Request())
+    session.node.wait_for("loading")
+    assert change_state(session, Transition.TRANSITION_DEACTIVATE)
+    assert change_state(session, Transition.TRANSITION_CLEANUP)
+    wait_until(answer.done, "the end of what nobody wants any more")
+    assert (answer.result().success, answer.result().message) == (False, "the engine build was cancelled")
+
+
 def test_a_snapshot_of_several_cameras_has_a_folder_for_each(start_peer: Any, start_node: Any, tmp_path: Path) -> None:
     peer, domain = start_peer()
     node = start_node(

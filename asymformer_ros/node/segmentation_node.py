@@ -133,7 +133,8 @@ class SegmentationNode(LifecycleNode):
         super().destroy_node()
 
     def release(self) -> None:
-        """Stop serving and free the model; safe in every state."""
+        """Stop serving and free the model; safe in every state. A model that is being loaded is given up."""
+        self._build_context.cancel()
         self._deactivate()
         for camera in self._cameras:
             camera.outputs.destroy()
