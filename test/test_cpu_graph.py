@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -151,6 +152,19 @@ def test_a_damaged_checkpoint_is_told_by_name(tmp_path: Path) -> None:
         open_serving(str(tmp_path / "damaged.pth"), options(tmp_path, backend="onnxruntime"))
     with pytest.raises(CheckpointError, match="damaged.pth"):
         open_serving(str(tmp_path / "damaged.pth"), options(tmp_path))
+
+
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize("asked", [{"backend": "onnxruntime"}, {"precision": "int8"}])
+def test_a_file_that_cannot_be_read_is_told_by_name(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str]
+) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(cpu_graph, "file_sha256", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot read .*small.safetensors: Permission denied"):
+        open_serving(str(bundle), options(tmp_path, **asked))
 
 
 def test_closing_while_it_is_exported_ends_at_once(bundle: Path, tmp_path: Path) -> None:

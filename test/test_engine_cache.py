@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +17,7 @@ import pytest
 
 from asymformer_ros.engine.cache import LOCK, MANIFEST, PLAN, Engine, EngineCache, Stale, default_folder
 from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.engine.disk import StorageError
 from asymformer_ros.engine.manifest import EngineIdentity, EngineManifest, file_sha256
 from asymformer_ros.engine.verify import Verification
 from asymformer_ros.errors import BackendError, ConfigurationError
@@ -204,11 +208,27 @@ def test_a_cache_that_cannot_be_written_names_folder_and_remedy(tmp_path: Path) 
         stored(cache)
 
 
+def test_a_file_system_without_locks_is_a_cache_that_cannot_be_written(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"engines.*cannot be written \(No locks available"):
+        stored(cache)
+
+
+def test_a_home_that_nobody_has_is_a_folder_of_that_name() -> None:
+    assert EngineCache("~nobody_has_this/engines").folder == Path("~nobody_has_this/engines")
+
+
 _HOLD = """
 import sys, time
 from pathlib import Path
 from asymformer_ros.engine.cache import EngineCache
 from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.engine.disk import StorageError
 from test_engine_cache import IDENTITY
 cache = EngineCache(Path(sys.argv[1]))
 with cache.locked(IDENTITY, BuildContext()):

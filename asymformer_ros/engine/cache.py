@@ -50,8 +50,9 @@ class Stale:
 class EngineCache:
     """A folder of engines that several processes may use at once."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        """folder: "~" may stand for the user's; the default one for None and ""."""
+        self.folder = Path(os.path.expanduser(folder)) if folder else default_folder()
 
     def slot(self, identity: EngineIdentity) -> Path:
         """The folder of an engine: it stays the same when the builder's version or the package's changes.
@@ -91,7 +92,8 @@ class EngineCache:
         with writable(slot):
             file = (slot / LOCK).open("w")
         with file:
-            _acquire(file.fileno(), slot, context)
+            with writable(slot):  # a network's file system may have no locks
+                _acquire(file.fileno(), slot, context)
             yield slot
 
     def store(self, slot: Path, plan: Path, manifest: EngineManifest) -> Engine:

@@ -51,12 +51,15 @@ class CpuGraphRequest(Generic[Opened]):
 
     @cached_property
     def file_sha256(self) -> str:
-        """Of the model's file. Raises OSError where it cannot be read."""
-        return file_sha256(self.path)
+        """Of the model's file. Raises CheckpointError where it cannot be read."""
+        try:
+            return file_sha256(self.path)
+        except OSError as error:
+            raise CheckpointError(f"cannot read {self.path}: {error.strerror}") from error
 
     @cached_property
     def identity(self) -> EngineIdentity:
-        """What the graph depends on. Raises OSError where the model cannot be read."""
+        """What the graph depends on. Raises CheckpointError where the model cannot be read."""
         labels = json.dumps(read_label_set(self.label_set).to_json()) if self.label_set else ""
         content = sha256(self.file_sha256.encode() + labels.encode()).hexdigest()
         shapes = {"input": self.input_size} if self.input_size else {}
@@ -121,7 +124,7 @@ def provide_cpu_graph(
 
     must_keep: raise StorageError where the cache cannot be written; else that is a warning.
     Raises BackendError where the graph cannot be made, answers unlike the network it was made of, or its making is
-    cancelled.
+    cancelled, CheckpointError where the model cannot be read.
     """
     try:
         with cache.locked(request.identity, context) as slot:

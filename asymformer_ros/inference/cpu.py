@@ -72,7 +72,7 @@ def _export(
 
 def _open_onnx_file(name: str, options: ServingOptions) -> InferenceBackend:
     """By the graph that was kept, or by one that is made in memory while that to keep is made beside it."""
-    path = Path(model_files(name).onnx).expanduser()
+    path = Path(model_files(name).onnx)
     request = _request(str(path), options)
     found = find_cpu_graph(graphs_of(options), request) if path.is_file() else None
     if found is not None:
@@ -108,4 +108,4 @@ def _request(path: str, options: ServingOptions) -> CpuGraphRequest[InferenceBac
 
 def graphs_of(options: ServingOptions) -> EngineCache:
     """The cache of graphs that these options mean."""
-    return graph_cache(EngineCache(Path(options.engine_cache).expanduser() if options.engine_cache else None).folder)
+    return graph_cache(EngineCache(options.engine_cache).folder)

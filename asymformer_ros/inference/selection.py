@@ -150,7 +150,7 @@ def _open_engine(
         workspace_mib=options.workspace_mib or None,
         check=golden_check(model, library) if found else None,
     )
-    cache = EngineCache(Path(options.engine_cache).expanduser() if options.engine_cache else None)
+    cache = EngineCache(options.engine_cache)
     engine = provide_engine(cache, request, context)
     served = engine.manifest.served_precision
     if served != options.engine_precision:

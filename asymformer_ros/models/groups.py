@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -62,7 +63,7 @@ class LabelGroups:
         """As `of`, of a mapping or of a YAML or JSON file that holds one. Raises DependencyError without PyYAML."""
         if isinstance(source, Mapping):
             return cls.of(source, classes)
-        return cls.of(_content(Path(source).expanduser()), classes, str(source))
+        return cls.of(_content(Path(os.path.expanduser(source))), classes, str(source))
 
     @classmethod
     def _of_homes(cls, home: Mapping[str, str], classes: LabelSet, name: str) -> LabelGroups:
