@@ -23,7 +23,7 @@ from bag_files import DEPTH, INFO, RGB, START, STEP, TYPES, compressed, image, w
 from conftest import not_ours
 from rgbd_frames import frames
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import Reader, StoragePlugin
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from test_cli_segment import labels, lines, segment
 
 import asymformer_ros
@@ -53,6 +53,14 @@ def truth() -> list[np.ndarray]:
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
     return write_bag(tmp_path / "drive", FRAMES)
+
+
+def shown(bag: Path) -> list[np.ndarray]:
+    """The labels in a bag of results."""
+    with AnyReader([bag]) as reader:
+        (of_labels,) = [one for one in reader.connections if one.topic == "/segmentation/labels"]
+        messages = [reader.deserialize(data, of_labels.msgtype) for _, _, data in reader.messages([of_labels])]
+    return [one.data.reshape(one.height, one.width) for one in messages]
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])
@@ -124,10 +132,7 @@ def test_frames_whose_stamps_repeat_are_neither_lost_nor_doubled(
     later = [f"{stamp}-{at}" for stamp, at in zip(stamps, recorded[3:], strict=True)]
     assert [line["name"] for line in lines(out)] == [*map(str, stamps), *later]
     assert [line["recorded"] for line in lines(out)] == recorded
-    with AnyReader([out / "bag"]) as reader:
-        (of_labels,) = [one for one in reader.connections if one.topic == "/segmentation/labels"]
-        shown = [reader.deserialize(data, of_labels.msgtype) for _, _, data in reader.messages([of_labels])]
-    np.testing.assert_array_equal([one.data.reshape(72, 96) for one in shown], labels(out))
+    np.testing.assert_array_equal(shown(out / "bag"), labels(out))
 
 
 @pytest.mark.parametrize(("given_up", "left"), [(0, [2, 1, 0]), (1, [0, 1, 2, 0])])  # whose labels
@@ -294,6 +299,39 @@ def test_a_topic_of_several_connections_as_tools_leave_them_that_merge_is_one_to
         **dict.fromkeys(("/segmentation/labels", "/segmentation/overlay/compressed", "/segmentation/summary"), 2),
         "/segmentation/label_info": 1,
     }
+
+
+def test_frames_of_one_time_of_recording_all_have_their_labels_in_the_bag_of_results(
+    tmp_path: Path, truth: list[np.ndarray]
+) -> None:
+    """As in a bag that was converted from another format, which knew no such times."""
+    with (
+        AnyReader([write_bag(tmp_path / "drive", FRAMES[:2])]) as reader,
+        Writer(tmp_path / "at_once", version=9, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        copies = {one.id: writer.add_connection(one.topic, one.msgtype, typestore=TYPES) for one in reader.connections}
+        for one, _, data in reader.messages():
+            writer.write(copies[one.id], START, data)
+    assert segment(tmp_path / "at_once", "-o", tmp_path / "out", "--bag") == 0
+    np.testing.assert_array_equal(labels(tmp_path / "out"), truth[:2])
+    np.testing.assert_array_equal(shown(tmp_path / "out/bag"), truth[:2])
+
+
+def test_a_bag_that_was_left_half_behind_a_url_is_written_again(bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = pytest.importorskip("fsspec", reason="opens URLs").filesystem("memory")
+
+    def half(*_: object) -> None:
+        memory.touch("/half/bag/bag.mcap")
+        raise OSError("the connection is lost")
+
+    options = (bag, "-o", "memory://half", "--to", 0.15, "--bag")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "put_file", half)
+        assert segment(*options) == 1
+    assert memory.exists("/half/bag/bag.mcap")
+    assert segment(*options) == 0
+    assert {Path(name).name for name in memory.ls("/half/bag", detail=False)} == {"bag.mcap", "metadata.yaml"}
+    assert memory.size("/half/bag/bag.mcap") > 0
 
 
 def test_a_bag_of_results_is_made_of_labels_with_a_palette_too_and_replaced_by_none(

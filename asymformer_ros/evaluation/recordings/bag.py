@@ -20,6 +20,7 @@ from asymformer_ros.evaluation.recordings.job import Job
 from asymformer_ros.evaluation.recordings.results import Line
 from asymformer_ros.evaluation.recordings.store import Store, StoreError
 from asymformer_ros.frames.images import decode_labels
+from asymformer_ros.frames.messages import stamp_ns
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.optional import importing
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from rosbags.rosbag2 import Writer
 
 BAG = "bag"
-_VERSION = 8  # of metadata.yaml: the newest that Humble plays, too
+_METADATA = "metadata.yaml"
+_VERSION = 8  # of it: the newest that Humble plays, too
 _NO_HASH = f"RIHS01_{0:064}"
 _TOPICS = {
     "labels": "sensor_msgs/msg/Image",
@@ -51,7 +53,7 @@ def write_bag(job: Job, source: BagSource, lines: Sequence[Line], classes: Label
     Raises StoreError where it cannot be written, FrameError where the original cannot be read to its end.
     """
     store = Store(job.place)
-    if (store.root / BAG).exists():
+    if (store.root / BAG / _METADATA).exists():
         return
     with importing("rosbags", "a bag of the results"):
         from rosbags.rosbag2 import StoragePlugin, Writer
@@ -66,7 +68,8 @@ def write_bag(job: Job, source: BagSource, lines: Sequence[Line], classes: Label
         if isinstance(root, Path):
             os.rename(beside / BAG, root / BAG)
         else:
-            store.put(beside / BAG, BAG)
+            for file in sorted((beside / BAG).iterdir(), key=lambda file: file.name == _METADATA):
+                store.put(file, f"{BAG}/{file.name}")  # the metadata last: with them it is whole
     except OSError as error:
         raise StoreError(f"cannot write the bag to '{job.place}': {error.strerror or error}") from error
     finally:
@@ -93,7 +96,8 @@ class _Copy:
             self._types.register(get_types_from_msg(text, name))
 
     def run(self, lines: Sequence[Line]) -> None:
-        by_stamp = {line["recorded"]: line for line in lines if "recorded" in line and "error" not in line}
+        found = {(line["recorded"], line["stamp"]): line for line in lines if "recorded" in line}
+        times = {recorded for recorded, _ in found}
         originals: dict[tuple[str, str], Any] = {}
         for one in self._reader.connections:
             kind = one.topic, one.msgtype  # of which tools that merge bags leave several
@@ -103,10 +107,11 @@ class _Copy:
         self._write(results, "label_info", self._reader.start_time, self._label_info(self._reader.start_time))
         for connection, recorded, data in self._messages():
             self._writer.write(originals[connection.topic, connection.msgtype], recorded, data)
-            if connection.topic == self._source.topics.rgb and (line := by_stamp.pop(recorded, None)):
+            if connection.topic == self._source.topics.rgb and recorded in times:
                 header = self._reader.deserialize(data, connection.msgtype).header  # type: ignore[attr-defined]
-                for name, message in self._of_frame(line, self._header(header.stamp, header.frame_id)):
-                    self._write(results, name, recorded, message)
+                if line := found.pop((recorded, stamp_ns(header)), None):
+                    for name, message in self._of_frame(line, self._header(header.stamp, header.frame_id)):
+                        self._write(results, name, recorded, message)
         self._reader.close()
 
     def _messages(self) -> Iterator[tuple[Any, int, bytes]]:

@@ -56,13 +56,13 @@ class Store:
         except Exception as error:
             raise StoreError(f"cannot read '{name}' of '{self.place}': {_reason(error)}") from error
 
-    def put(self, folder: Path, name: str) -> None:
-        """Bring a local file or folder to its name here, in place of what was there."""
+    def put(self, file: Path, name: str) -> None:
+        """Bring a local file to its name here, in place of what was there."""
         root = self.root
         if isinstance(root, Path):
-            raise AssertionError("a local folder is renamed where it was made")
+            raise AssertionError("a local file is renamed where it was made")
         try:
-            root.system.put(str(folder), (root / name).path, recursive=folder.is_dir())
+            root.system.put_file(str(file), (root / name).path)
         except Exception as error:
             raise StoreError(f"cannot write '{name}' to '{self.place}': {error}") from error
 
