@@ -30,6 +30,7 @@ from typing import Any
 from goals import goals, told
 
 from asymformer_ros.optional import installed
+from asymformer_ros.system.files import write_atomically
 from asymformer_ros.system.limits import cpu_flags
 from asymformer_ros.system.signals import end_with_parent
 
@@ -120,7 +121,7 @@ def write(folder: Path, content: dict[str, Any]) -> str:
     """Write speed.json and speed.md; returns the table of goals."""
     found = goals(content["parts"])
     content["goals"] = [{**vars(goal), "met": goal.met} for goal in found]
-    (folder / "speed.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_atomically(folder / "speed.json", (json.dumps(content, indent=1) + "\n").encode())
     versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     lines = [f"# Speed on {content['machine']}", "", versions, "", "## Goals", told(found)]
     if content["quick"]:
@@ -166,7 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine_class(), "versions": versions(), "quick": args.quick, "parts": {}}
     if (args.resume or args.parts) and (folder / "speed.json").is_file():
-        content["parts"] = json.loads((folder / "speed.json").read_text())["parts"]
+        earlier = json.loads((folder / "speed.json").read_text())
+        if earlier["quick"] == args.quick:  # or else figures that say nothing would stand among those that do
+            content["parts"] = earlier["parts"]
     wanted = [part for part in args.parts or PARTS if not (args.resume and "figures" in content["parts"].get(part, {}))]
     with tempfile.TemporaryDirectory() as work:
         for part in wanted:

@@ -104,6 +104,8 @@ def test_a_part_that_fails_is_named_and_the_others_go_on_and_are_kept(
     suite.main(["--output", str(tmp_path), "--resume"])
     assert measured == ["overload"]
     assert list(json.loads((tmp_path / "speed.json").read_text())["parts"]) == list(suite.PARTS)
+    suite.main(["--output", str(tmp_path), "--resume", "--quick"])
+    assert measured == ["overload", *suite.PARTS]  # what was not quick is none of these
 
 
 def test_a_part_that_takes_too_long_is_interrupted_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
