@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -16,10 +17,15 @@ from diagnostic_msgs.msg import DiagnosticArray
 from node_session import RAMP, Session
 from ros_harness import wait_until
 
+from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.errors import BackendError
+from asymformer_ros.inference.ladder import Choice
 from asymformer_ros.models.bundle import ModelBundle
 from asymformer_ros.models.card import ModelCard
 from asymformer_ros.models.labels import label_set
 from asymformer_ros.network import SMALL
+from asymformer_ros.node import serving
+from asymformer_ros.node.serving import Opened, Serving
 
 pytestmark = pytest.mark.ros
 AUTO = ("-p", "input_size:=auto", "-p", "device:=cpu")
@@ -69,3 +75,17 @@ def test_a_network_that_falls_behind_is_followed_by_a_smaller_one_between_two_fr
     assert none_left in told["fallback"]
     assert "Traceback" not in node.output, node.output
     assert node.stop() == 0
+
+
+def test_a_smaller_size_that_could_not_take_over_is_told_apart_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BackendError("out of memory")
+
+    monkeypatch.setattr(serving, "open_model", refuse)
+    sizes = ((128, 160), (64, 96))
+    chosen = {size: Serving(Opened(MagicMock(), Choice(size, sizes[0], sizes, {size: 1.0}, 10.0))) for size in sizes}
+    assert chosen[64, 96].why_no_smaller == "no smaller input size is left"
+    with pytest.raises(BackendError, match="out of memory"):
+        chosen[128, 160].step_down(MagicMock(), BuildContext(), lambda _: None)
+    assert not chosen[128, 160].can_step_down
+    assert chosen[128, 160].why_no_smaller == "no smaller input size could take over"

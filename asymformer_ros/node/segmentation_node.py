@@ -253,8 +253,9 @@ class SegmentationNode(LifecycleNode):
         if serving.can_step_down:
             if self._actions.start("reload_model", self._step_down):
                 self._lagging = Spell()
-        elif self._own_health.note(text := f"{self._too_few}, and no smaller input size is left"):
+        elif (text := f"{self._too_few}, and {serving.why_no_smaller}") not in self._fallbacks:
             self._fallbacks.append(text)
+            self.get_logger().warning(text)
 
     @property
     def _too_few(self) -> str:

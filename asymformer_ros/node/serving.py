@@ -81,6 +81,12 @@ class Serving:
         """Whether the model may serve at a smaller input size, which was not tried in vain."""
         return self._can_step_down and self._choice is not None and bool(self._choice.smaller)
 
+    @property
+    def why_no_smaller(self) -> str:
+        """Why it cannot step down, in a sentence's part."""
+        left = self._choice is not None and bool(self._choice.smaller)
+        return "no smaller input size could take over" if left else "no smaller input size is left"
+
     def step_down(self, settings: Settings, context: BuildContext, announce: Callable[[Segmenter], None]) -> str:
         """As `replace`, at a smaller input size. Where that fails, it is not to be tried again with this model."""
         self._can_step_down = False
