@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import pytest
 
 pytest.importorskip("torch", reason="the models of these tests are bundles")
 pytest.importorskip("onnxruntime", reason="serves the graph")
-from asymformer_ros.engine import cpu_graph
+from asymformer_ros.engine import build_child, cpu_graph, cpu_making
 from asymformer_ros.engine.child import Outcome
 from asymformer_ros.engine.context import BuildContext
+from asymformer_ros.engine.disk import StorageError
 from asymformer_ros.engine.golden import golden_frames
+from asymformer_ros.engine.manifest import file_sha256
 from asymformer_ros.engine.verify import Verification
 from asymformer_ros.errors import BackendError, CheckpointError
 from asymformer_ros.inference.options import ServingOptions
@@ -165,6 +168,19 @@ def test_a_file_that_cannot_be_read_is_told_by_name(
     monkeypatch.setattr(cpu_graph, "file_sha256", refuse)
     with pytest.raises(CheckpointError, match=r"cannot read .*small.safetensors: Permission denied"):
         open_serving(str(bundle), options(tmp_path, **asked))
+
+
+def test_a_child_without_room_for_temporary_files_names_their_folder(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "nice", lambda _: None)
+    monkeypatch.setattr(cpu_making, "make_cpu_graph", refuse)
+    request = {"model": str(bundle), "sha256": file_sha256(bundle), "label_set": "", "precision": "fp32"}
+    with pytest.raises(StorageError, match=r"folder for temporary files .*cannot be written \(No space left"):
+        build_child._make_cpu_graph({**request, "input_size": None}, build_child.Reporter(io.StringIO()))
 
 
 def test_closing_while_it_is_exported_ends_at_once(bundle: Path, tmp_path: Path) -> None:

@@ -151,3 +151,16 @@ def test_a_node_without_a_home_that_can_be_written_serves(
     session.exchange()
     assert "the folder of ROS's logs cannot be written (failed to initialize logging: " in session.node.output
     assert session.node.stop() == 0
+
+
+def test_an_export_without_room_for_temporary_files_names_their_folder(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="exports a bundle")
+    pytest.importorskip("onnx", reason="exports a bundle")
+    from asymformer_ros.cli.main import main
+
+    fill(disk)
+    monkeypatch.setattr("tempfile.tempdir", str(disk))
+    assert main(["export", "untrained", str(disk / "model.onnx")]) == 1
+    assert f"temporary files {disk} cannot be written (No space left on device" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Raises CheckpointError or ConfigurationError, as `open_bundle`, `export_model` and `PrecisionReport.load` do."""
     from dataclasses import replace
 
+    from asymformer_ros.engine.disk import writing_temporarily
     from asymformer_ros.engine.golden import add_golden, answer_golden
     from asymformer_ros.errors import CheckpointError, ConfigurationError
     from asymformer_ros.inference.torch import TorchBackend
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError("mixed precision stores FP16 already: leave --half away")
     options = ExportOptions(input_size=args.size, batch=args.batch, outputs=args.classes_out, target=args.target)
     bundle = open_bundle(args.model, args.label_set)
-    model = export_model(bundle, options)
+    with writing_temporarily():
+        model = export_model(bundle, options)
     sized = replace(bundle, card=replace(bundle.card, input_size=args.size or bundle.card.input_size))
     reference = TorchBackend.open(Model(Path(args.model), sized.card, bundle=sized), "cpu")
     add_golden(model, answer_golden(reference, sized.card.input_size))

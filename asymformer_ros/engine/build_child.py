@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from asymformer_ros.engine import api
 from asymformer_ros.engine.compiler import compile_plan
-from asymformer_ros.engine.disk import StorageError, writing
+from asymformer_ros.engine.disk import StorageError, writing, writing_temporarily
 from asymformer_ros.engine.inspector import count_precisions, fp32_convolutions, read_layers
 from asymformer_ros.engine.manifest import file_sha256
 from asymformer_ros.engine.options import BuildOptions
@@ -121,7 +121,9 @@ def _make_graph(request: dict[str, Any], reporter: Reporter) -> tuple[str, ...]:
     plain, precision, layers = Path(request["plain"]), request["precision"], request["fp32_layers"]
     if not plain.is_file():
         model = open_model(request["model"], batch=request["batch"], label_set=request["label_set"])
-        _store(plain, source.plain_graph(model).SerializeToString())
+        with writing_temporarily():
+            graph = source.plain_graph(model)
+        _store(plain, graph.SerializeToString())
     if precision == "mixed" and layers is None:
         reporter.phase("Looking for layers that must stay in FP32", 1)
         layers = source.survey(open_model(request["model"], label_set=request["label_set"]))
@@ -144,7 +146,8 @@ def _make_cpu_graph(request: dict[str, Any], reporter: Reporter) -> dict[str, An
     model = open_model(request["model"], label_set=request["label_set"], form="bundle", input_size=size)
     if request["sha256"] != (model.file_sha256 or file_sha256(Path(request["model"]))):
         raise BackendError(f"{request['model']} has changed meanwhile or has weights in other files: no graph is kept")
-    content, verification = make_cpu_graph(model, request["precision"])
+    with writing_temporarily():
+        content, verification = make_cpu_graph(model, request["precision"])
     _store(Path(request["onnx"]), content)
     return {"verification": verification.to_json()}
 
