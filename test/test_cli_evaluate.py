@@ -22,6 +22,7 @@ pytest.importorskip("matplotlib", reason="evaluate draws the confusion matrix")
 from asymformer_ros import __version__
 from asymformer_ros.cli.evaluated import serving_options
 from asymformer_ros.cli.main import build_parser, main
+from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.images import write_png
 from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.models.labels import label_set
@@ -366,6 +367,22 @@ def test_a_node_that_cannot_serve_ends_it_with_the_nodes_own_reason(onnx: Path, 
     assert answer.returncode == 1
     assert "segmentation_node ended with code 1: " in answer.stderr.splitlines()[-1]
     assert "device is 'cuda'" in answer.stderr.splitlines()[-1]
+
+
+def test_the_node_is_given_what_the_command_line_asks_for(
+    onnx: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS")
+
+    def child(_: str, options: list[str], *__: object) -> None:
+        raise BackendError(" ".join(options))
+
+    monkeypatch.setattr("asymformer_ros.cli.children.Child", child)
+    monkeypatch.setattr("asymformer_ros.cli.demo.demo_environment", lambda _: {})
+    words = ["evaluate", str(onnx), "--data", str(data), "-o", str(tmp_path / "report"), "--backend", "node"]
+    assert main([*words, "--precision", "int8", "--device", "cpu"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert all(given in said for given in (f"model:='{onnx}'", "device:='cpu'", "precision:='int8'"))
 
 
 def test_auto_waits_for_the_engine() -> None:

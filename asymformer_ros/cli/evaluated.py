@@ -90,6 +90,7 @@ def _node(args: argparse.Namespace) -> Iterator[Evaluated]:
     environment = demo_environment(os.environ)
     os.environ.update(environment)  # this process's own node meets the other there
     parameters = {"model": args.model, "device": args.device, "label_set": args.label_set}
+    parameters["precision"] = args.precision
     parameters["input_size"] = size_name(args.input_size) if args.input_size else ""
     namespace = f"/asymformer_evaluation_{os.getpid()}"  # a robot that shares the domain is not to hear any of this
     options = [word for name, value in parameters.items() for word in ("-p", f"{name}:='{value}'")]
