@@ -66,7 +66,7 @@ class Processes:
         if batch_size < least:
             raise ConfigurationError(
                 f"a batch of {batch_size} frames cannot be divided among {self.count} processes in {accumulate} parts: "
-                f"give a --batch-size of {least} or more"
+                f"it takes a --batch-size of {least} or more, and as many training frames"
             )
 
     def device(self, kind: torch.device) -> torch.device:
