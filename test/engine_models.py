@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,12 @@ def write_tiny(path: Path, *, half: bool = False, channels: int = 8) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def kill_builder_of(parent: psutil.Process, number: signal.Signals = signal.SIGKILL) -> None:
+    """Kill it, unless it was killed: what it had told before is heard after that, too."""
+    with suppress(ValueError, psutil.ZombieProcess, psutil.NoSuchProcess):
+        builder_of(parent).send_signal(number)
 
 
 def builder_of(parent: psutil.Process) -> psutil.Process:

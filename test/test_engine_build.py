@@ -16,7 +16,7 @@ import pytest
 
 psutil = pytest.importorskip("psutil", reason="psutil is not installed")
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
-from engine_models import builder_of, write_tiny
+from engine_models import builder_of, kill_builder_of, write_tiny
 
 from asymformer_ros.engine.build import GraphFiles, build_plan
 from asymformer_ros.engine.context import BuildContext, BuildProgress
@@ -159,7 +159,7 @@ def test_tensorrt_without_a_driver_is_refused_before_it_is_touched(tiny: Path, t
 def test_a_crash_of_the_builder_names_signal_and_phase(small: Path, tmp_path: Path, number: signal.Signals) -> None:
     def crash(progress: BuildProgress) -> None:
         if progress.phase == "Building engine":
-            builder_of(psutil.Process()).send_signal(number)
+            kill_builder_of(psutil.Process(), number)
 
     with pytest.raises(BackendError, match=rf"process ended by {number.name} in '[A-Z].*'") as caught:
         build_plan(small, tmp_path / "small.plan", FP32, BuildContext(crash))

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 psutil = pytest.importorskip("psutil", reason="psutil is not installed")
-from engine_models import builder_of, write_tiny
+from engine_models import kill_builder_of, write_tiny
 
 from asymformer_ros.engine import provide, request
 from asymformer_ros.engine.api import load_library
@@ -164,7 +164,7 @@ def test_a_truncated_plan_is_built_again(tiny: Tiny, caplog: pytest.LogCaptureFi
 @needs_no_gpu
 def test_a_killed_builder_leaves_no_engine_and_the_next_call_builds(tiny: Tiny) -> None:
     def kill(progress: BuildProgress) -> None:
-        builder_of(psutil.Process()).kill()
+        kill_builder_of(psutil.Process())
 
     with pytest.raises(BackendError, match="fp16 engine could not be built.*SIGKILL.*fp32 engine could not.*SIGKILL"):
         tiny.provide(BuildContext(kill))
@@ -218,7 +218,7 @@ def test_a_disk_that_is_full_is_not_tried_with_another_precision(tiny: Tiny, mon
 def test_a_builder_that_crashes_in_one_precision_is_followed_by_a_safer_one(tiny: Tiny) -> None:
     def kill(progress: BuildProgress) -> None:
         if tiny.built == ["fp16"]:
-            builder_of(psutil.Process()).kill()
+            kill_builder_of(psutil.Process())
 
     engine = tiny.provide(BuildContext(kill))
     assert engine.manifest.served_precision == "fp32"
