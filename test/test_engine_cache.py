@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -199,6 +200,13 @@ def test_an_engine_that_was_never_verified_is_found_only_where_that_is_enough(ca
 def test_a_manifest_survives_its_file() -> None:
     here = Path(__file__)
     assert EngineManifest.from_json(manifest(IDENTITY, here).to_json()) == manifest(IDENTITY, here)
+
+
+def test_a_manifest_whose_figures_are_text_is_refused() -> None:
+    text = manifest(IDENTITY, Path(__file__)).to_json()
+    assert '"agreement": 0.99' in text
+    with pytest.raises(ValueError, match="frames and agreement are numbers"):
+        EngineManifest.from_json(re.sub(r'"agreement": [0-9.]+', '"agreement": "all"', text))
 
 
 def test_a_cache_that_cannot_be_written_names_folder_and_remedy(tmp_path: Path) -> None:

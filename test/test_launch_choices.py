@@ -90,6 +90,7 @@ def test_rviz_shows_the_first_camera_s_topics() -> None:
         ),
         ({"camera": "folder"}, "needs folder:=PATH"),
         ({"camera": "folder", "folder": "/no/such"}, "folder:=/no/such is not a folder"),
+        ({"camera": "folder", "folder": "~nobody_has_this/a"}, "folder:=~nobody_has_this/a is not a folder"),
         ({"camera": "realsense", "folder": "/tmp"}, "is for camera:=folder"),
         ({"camera": "sim", "rgb_topic": "/a"}, "publishes its own topics"),
         ({"seed": "-1"}, "seed:=-1 is no whole number"),

@@ -56,7 +56,10 @@ class Verification:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Verification:
         """Inverse of `to_json`. Raises KeyError or TypeError."""
-        return Verification(**data)
+        verification = Verification(**data)
+        if not all(isinstance(value, int | float) for value in (verification.frames, verification.agreement)):
+            raise TypeError(f"frames and agreement are numbers, got {data}")
+        return verification
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def open_serving(
     cannot be loaded, ConfigurationError where its label set does not fit.
     """
     context = context or BuildContext()
-    if options.input_size:
+    if options.input_size and installed("torch"):
         name = model_files(name).bundle or name  # an ONNX file has one size
     if options.precision in CPU_PRECISIONS:
         return open_in_precision(name, options, context)

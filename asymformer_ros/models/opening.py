@@ -49,7 +49,7 @@ def _of_one_size(model: Model, input_size: tuple[int, int] | None) -> Model:
     if input_size and input_size != model.card.input_size:
         raise ConfigurationError(
             f"model '{model.path}' is an ONNX file, of one size, {size_name(model.card.input_size)}, not "
-            f"{size_name(input_size)}: give the bundle that it was exported from"
+            f"{size_name(input_size)}: give the bundle that it was exported from, which needs PyTorch"
         )
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -76,7 +77,7 @@ class CameraSettings:
     def open_camera(self) -> FrameSource:
         """The camera that these settings name. Raises AsymformerError where it cannot be had."""
         if self.source == "folder":
-            return RecordedSource(Path(self.folder).expanduser(), self.loop)
+            return RecordedSource(Path(os.path.expanduser(self.folder)), self.loop)
         from asymformer_ros.simulation.live import LiveWorld  # needs a ray caster, which a recording does not
 
         return LiveWorld(Intrinsics.typical(self.width, self.height), self.hertz, self.seed)

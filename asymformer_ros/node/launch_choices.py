@@ -155,7 +155,7 @@ def _check(values: Mapping[str, str], camera: str) -> None:
             "camera:=folder needs folder:=PATH, a folder with frame-NNNNNN.color.jpg and .depth.png",
         ),
         (folder and camera != "folder", "folder:= is for camera:=folder"),
-        (camera == "folder" and not Path(folder).expanduser().is_dir(), f"folder:={folder} is not a folder"),
+        (camera == "folder" and not Path(os.path.expanduser(folder)).is_dir(), f"folder:={folder} is not a folder"),
         (seed and camera != "sim", "seed:= is for camera:=sim"),
         (seed and not seed.isdecimal(), f"seed:={seed} is no whole number of at least 0"),
         (not Path(file).is_file(), f"params_file:={file} is not a file"),

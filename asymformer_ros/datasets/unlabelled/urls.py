@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import io
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def any_path(text: str) -> AnyPath:
     Raises ConfigurationError for a URL that fsspec does not know, DependencyError where its library is missing.
     """
     if "://" not in text:
-        return Path(text).expanduser()
+        return Path(os.path.expanduser(text))
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
     with importing("fsspec", f"'{text}'"):
