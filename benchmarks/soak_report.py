@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import psutil
 from measuring import picture
+from scipy.stats import theilslopes
 from soak_reasons import UNATTRIBUTED, reasons, short
 
 from asymformer_ros.optional import installed
 
 _LAST = 120  # seconds at the end in which a calm frame must have been served
 _UNDER_WAY = 3 * 10**9  # ns at the end of what is known
-_MIB = 2**20
 
 
 @dataclass
@@ -50,10 +50,10 @@ class Soak:
         return self.node_log.read_text(errors="replace")
 
     def sample(self, second: float, calm: bool, process: psutil.Process) -> None:
-        """Memory (resident, and unshared), threads and file handles of the node now."""
-        memory = process.memory_full_info()
-        threads, files = process.num_threads(), process.num_fds()
-        self.samples.append((second, memory.rss / _MIB, memory.uss / _MIB, threads, files, calm))
+        """Memory (resident, and of it what is of no file and not shared), threads and file handles of the node now."""
+        status = dict(line.split(":") for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+        resident, own = (int(status[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
+        self.samples.append((second, resident, own, process.num_threads(), process.num_fds(), calm))
 
     def told(self, status: Any, calm: bool) -> None:
         """Take one report of /diagnostics; what its counts grew by belongs to calm or to faulty times."""
@@ -71,7 +71,7 @@ def warm_up(soak: Soak) -> float:
 
 
 def calm_memory(soak: Soak, column: int) -> dict[int, float]:
-    """The lowest of each calm minute after the warm-up, MiB, by the minute. column: 1 resident, 2 unshared.
+    """The lowest of each calm minute after the warm-up, MiB, by the minute. column: 1 resident, 2 own.
 
     The lowest, for a frame in the making and what the node has not yet given back come and go; what leaks stays.
     """
@@ -83,13 +83,16 @@ def calm_memory(soak: Soak, column: int) -> dict[int, float]:
     return lowest
 
 
-def slope_per_hour(soak: Soak, column: int) -> tuple[float, float]:
-    """MiB an hour and its standard error, by least squares over the calm minutes' memory."""
+def slope_per_hour(soak: Soak, column: int) -> str:
+    """MiB an hour of the calm minutes' memory, and its 95 % interval: the median of the slopes between any two.
+
+    By Theil and Sen, for DDS's buffers lift single minutes.
+    """
     lowest = calm_memory(soak, column)
     if len(lowest) < 4:
-        return float("nan"), float("nan")
-    line, covariance = np.polyfit([minute / 60 for minute in lowest], list(lowest.values()), 1, cov=True)
-    return round(float(line[0]), 2), round(float(covariance[0, 0] ** 0.5), 2)
+        return "not known"
+    slope, _, low, high = theilslopes(list(lowest.values()), [minute / 60 for minute in lowest])
+    return f"{slope:.2f} ({low:.2f} to {high:.2f})"
 
 
 def figures(soak: Soak) -> dict[str, Any]:
@@ -152,9 +155,9 @@ def _memory(soak: Soak) -> dict[str, Any]:
         "after_warm_up": round(after[0][1], 1),
         "end": round(after[-1][1], 1),
         "highest": round(max(sample[1] for sample in soak.samples), 1),
-        "calm_minutes": {minute: round(value, 1) for minute, value in calm_memory(soak, 1).items()},
-        "slope_per_hour": "{} ± {}".format(*slope_per_hour(soak, 1)),
-        "slope_per_hour_unshared": "{} ± {}".format(*slope_per_hour(soak, 2)),
+        "own_in_calm_minutes": {minute: round(value, 1) for minute, value in calm_memory(soak, 2).items()},
+        "slope_per_hour": slope_per_hour(soak, 1),
+        "slope_per_hour_own": slope_per_hour(soak, 2),
     }
 
 
@@ -209,8 +212,8 @@ def markdown(told: dict[str, Any]) -> str:
         "tracebacks": told["tracebacks"],
         "exit code": told["exit_code"],
         "memory after warm-up, at the end, highest (MiB)": _joined(memory, "after_warm_up", "end", "highest"),
-        "memory slope after warm-up (MiB per hour), resident / unshared": _joined(
-            memory, "slope_per_hour", "slope_per_hour_unshared"
+        "memory slope after warm-up (MiB per hour, 95 % interval), resident / own": _joined(
+            memory, "slope_per_hour", "slope_per_hour_own"
         ),
         "threads after warm-up, at the end, highest": _joined(told["threads"], *told["threads"]),
         "file handles after warm-up, at the end, highest": _joined(told["file_handles"], *told["file_handles"]),
@@ -239,7 +242,7 @@ def plot(soak: Soak, path: Path) -> None:
     when = {one["stamp"]: one for one in soak.sent if not one["faults"]}
     with picture(path, 2, (9, 6)) as (upper, lower):
         upper.plot(samples[:, 0] / 60, samples[:, 1], label="resident")
-        upper.plot(samples[:, 0] / 60, samples[:, 2], label="unshared")
+        upper.plot(samples[:, 0] / 60, samples[:, 2], label="own")
         upper.set_ylabel("memory of the node (MiB)")
         upper.set_ylim(bottom=0)
         upper.legend()
