@@ -139,7 +139,7 @@ def test_what_lies_in_the_users_folder_is_not_imported(tmp_path: Path, monkeypat
 def test_libraries_that_are_installed_over_each_other_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["opencv-python", "opencv-python-headless", "onnxruntime", "numpy"]
     there = [SimpleNamespace(metadata={"Name": name}) for name in names]
-    monkeypatch.setattr(libraries, "distributions", lambda: there)
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: there)
     (finding,) = libraries.check_twins()
     assert finding.text == "opencv-python and opencv-python-headless overwrite each other"
 

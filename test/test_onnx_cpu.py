@@ -101,7 +101,7 @@ def test_a_file_for_cpus_is_exported_and_served_as_it_is(tmp_path: Path, monkeyp
     assert main(words) == 0
     assert is_for_cpu(onnx.load(str(path)))
     known = open_backend("onnxruntime", "demo")
-    monkeypatch.delattr("asymformer_ros.inference.onnxruntime.for_cpu")  # nothing is rewritten again
+    monkeypatch.delattr("asymformer_ros.onnx_graph.fastest.for_cpu")  # nothing is rewritten again
     served = open_backend("onnxruntime", str(path))
     frame = resize_frame(next(iter(sample_frames(None, 1))), served.card.input_size)
     np.testing.assert_array_equal(served.infer(*frame).labels, known.infer(*frame).labels)

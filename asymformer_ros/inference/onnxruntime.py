@@ -36,8 +36,8 @@ class LogitsSession(Protocol):
 class OnnxRuntimeBackend:
     """Serves an ONNX file with ONNX Runtime: class scores come out of one session, `classify` does the rest.
 
-    The graph is rewritten for CPUs (`for_cpu`) unless the file holds one that is. agreement: how its labels compare
-    with FP32's, for people, where it computes in less; "" where that is not known.
+    The graph is rewritten for CPUs (`fastest_session`) unless the file holds one that is. agreement: how its labels
+    compare with FP32's, for people, where it computes in less; "" where that is not known.
     """
 
     def __init__(self, model: Model, session: LogitsSession | None = None, name: str = "") -> None:
