@@ -17,9 +17,13 @@ NOT_OURS = ROOT.parent / "shared" / "data"
 """Recordings and label files of others, which may be tested with here and not passed on."""
 
 # Before rclpy is imported: another run on this machine, or a robot on this network, must not join in. Workers of
-# pytest-xdist have inherited the domain of the process that started them.
-if "ROS_DOMAIN_ID" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
+# pytest-xdist have inherited the domain of the process that started them; PyTorch's threads of two would wait for each
+# other's, spinning.
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if "ROS_DOMAIN_ID" not in os.environ or _IS_WORKER:
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+if _IS_WORKER:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that runs the tests in the background has these ignored, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
