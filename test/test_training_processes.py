@@ -24,7 +24,7 @@ from training_data import SHAPES, TINY, Shapes, shapes, write_shapes
 from asymformer_ros.cli.main import main
 from asymformer_ros.datasets.classes import own_classes
 from asymformer_ros.models.normalization import EFFICIENTNET_LITE_NORMALIZATION, Normalization
-from asymformer_ros.network import CONFIGS, AsymFormer, AsymFormerConfig
+from asymformer_ros.network import CONFIGS, AsymFormer
 from asymformer_ros.network.efficientnet import Group
 from asymformer_ros.training.augment import Sample
 from asymformer_ros.training.batches import Batch
@@ -70,14 +70,12 @@ def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def network(seed: int) -> AsymFormer:
     """With all that `rooms` has, in a few thousand weights."""
-    config = AsymFormerConfig(
-        num_classes=3,
+    config = replace(
+        TINY,
         rgb_backbone="efficientnet-lite0",
         rgb_widths=(16, 16, 16, 16),
         rgb_blocks=(4, 2, 4, 4),
         depth_widths=(8, 8, 16, 16),
-        depth_blocks=(1, 1, 1, 1),
-        depth_heads=(1, 1, 1, 1),
         decoder_width=16,
     )
     return random_network(config, seed).double()

@@ -28,7 +28,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         values = x.to(self.weight.dtype)
         own_pixels = values.new_full((1,), x.numel() // x.shape[1])
-        *_, pixels = sums = sum_of_all(torch.cat((values.sum((0, 2, 3)), own_pixels)))
+        sums = sum_of_all(torch.cat((values.sum((0, 2, 3)), own_pixels)))
+        pixels = sums[-1]
         mean = sums[:-1] / pixels
         centred = values - mean[:, None, None]
         variance = sum_of_all(centred.square().sum((0, 2, 3))) / pixels
