@@ -150,6 +150,36 @@ def test_workers_that_are_killed_cost_no_frame_and_double_none(
     assert content(out) == single
 
 
+KILLED = """
+import os, sys
+from asymformer_ros.cli.main import main
+def kill_at(call, number):
+    left = iter(range(int(number)))
+    def renamed(*names):
+        if next(left, None) is None:
+            os.kill(os.getpid(), 9)
+        original(*names)
+    original = getattr(os, call)
+    setattr(os, call, renamed)
+kill_at(*sys.argv[1].split("="))
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("moment", ["replace=0", "replace=20", "replace=40", "rename=0"])
+def test_a_process_that_is_killed_before_a_file_is_whole_leaves_nothing_beside_the_results(
+    bag: Path, single: dict[str, bytes], tmp_path: Path, moment: str
+) -> None:
+    """While the manifest is written, the first and the second frames' files, the bag."""
+    options = ("segment", bag, "-o", tmp_path / "out", "--chunk", CHUNK, "--bag", "--quiet", "--model", "demo")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", KILLED, moment, *map(str, options)]
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert segment(*options[1:-2]) == 0
+    assert content(tmp_path / "out") == single
+
+
 def test_the_command_may_be_killed_and_goes_on_here(
     cluster: Cluster, bag: Path, single: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from asymformer_ros.datasets.unlabelled.bag import BagSource, open_bag
 from asymformer_ros.datasets.unlabelled.urls import any_path
 from asymformer_ros.errors import ConfigurationError, FrameError
 from asymformer_ros.evaluation.recordings.definitions import CLASS_SUMMARY, LABEL_INFO, SUMMARY, VISION_CLASS
-from asymformer_ros.evaluation.recordings.job import Job
+from asymformer_ros.evaluation.recordings.job import PARTS, Job
 from asymformer_ros.evaluation.recordings.results import Line
 from asymformer_ros.evaluation.recordings.store import Store, StoreError
 from asymformer_ros.frames.images import decode_labels
@@ -52,30 +51,27 @@ def write_bag(job: Job, source: BagSource, lines: Sequence[Line], classes: Label
 
     Raises StoreError where it cannot be written, FrameError where the original cannot be read to its end.
     """
-    store = Store(job.place)
+    store = job.store
     if (store.root / BAG / _METADATA).exists():
         return
     with importing("rosbags", "a bag of the results"):
         from rosbags.rosbag2 import StoragePlugin, Writer
     root = store.root
-    parent = root if isinstance(root, Path) else Path(tempfile.mkdtemp(prefix="asymformer_"))
-    beside = parent / f".{BAG}.{os.getpid()}.tmp"
+    workshop = root / PARTS if isinstance(root, Path) else None
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        (beside).mkdir(parents=True)
-        with Writer(beside / BAG, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
-            _Copy(job, source, store, classes, writer).run(lines)
-        if isinstance(root, Path):
-            os.rename(beside / BAG, root / BAG)
-        else:
-            for file in sorted((beside / BAG).iterdir(), key=lambda file: file.name == _METADATA):
-                store.put(file, f"{BAG}/{file.name}")  # the metadata last: with them it is whole
+        if workshop is not None:
+            workshop.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="asymformer_", dir=workshop) as folder:
+            made = Path(folder) / BAG
+            with Writer(made, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+                _Copy(job, source, store, classes, writer).run(lines)
+            if isinstance(root, Path):
+                os.rename(made, root / BAG)
+            else:
+                for file in sorted(made.iterdir(), key=lambda file: file.name == _METADATA):
+                    store.put(file, f"{BAG}/{file.name}")  # the metadata last: with them it is whole
     except OSError as error:
         raise StoreError(f"cannot write the bag to '{job.place}': {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        if not isinstance(root, Path):
-            shutil.rmtree(parent, ignore_errors=True)
 
 
 class _Copy:

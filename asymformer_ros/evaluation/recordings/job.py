@@ -22,7 +22,7 @@ from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.selection import open_serving
 
 PARTS = "parts"
-"""Folder of what is known of each chunk until all are done."""
+"""Folder of what is known of each chunk, and of files that are being written, until all are done."""
 
 _SAVE_EVERY = 2.0  # seconds
 _WRITERS = 2  # threads that encode and write while the network has the next frame
@@ -45,6 +45,11 @@ class Job:
     min_confidence: float = 0.0
     strict: bool = False
     fingerprint: str = ""
+
+    @property
+    def store(self) -> Store:
+        """Where its results go."""
+        return Store(self.place, workshop=PARTS)
 
     def identity(self, source: Source) -> dict[str, object]:
         """All that the results follow from, JSON-ready."""
@@ -97,7 +102,7 @@ def segment_chunk(
     where results cannot be written, BackendError where the model cannot run, ConfigurationError where source or model
     are others than the job's, and with `strict` FrameError for the first broken frame.
     """
-    store = Store(job.place)
+    store = job.store
     part = Part.read(store, index)
     if part.is_done:
         return part

@@ -17,8 +17,7 @@ import numpy as np
 from asymformer_ros import __version__
 from asymformer_ros.datasets.unlabelled import Source
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.evaluation.recordings.job import PARTS, Job, Part
-from asymformer_ros.evaluation.recordings.store import Store
+from asymformer_ros.evaluation.recordings.job import Job, Part
 from asymformer_ros.models.labels import LabelSet
 from asymformer_ros.system.files import parse_object
 
@@ -45,7 +44,7 @@ class Results:
     """
 
     def __init__(self, job: Job, source: Source) -> None:
-        self._store, self._job, self._source = Store(job.place), job, source
+        self._store, self._job, self._source = job.store, job, source
         self._identity = job.identity(source)
         content = self._store.read(MANIFEST)
         manifest = {} if content is None else _parsed(content)
@@ -90,7 +89,6 @@ class Results:
             self._store.write(CLASSES, json.dumps(classes.to_json(), indent=1).encode() + b"\n")
             backends = sorted({part.backend for part in parts} - {""})
             self._write_manifest(complete=True, lines=list(lines.values()), backends=backends)
-            self._store.remove(PARTS)
             self.is_complete = True
         return counts(self.lines())
 

@@ -12,9 +12,9 @@ from asymformer_ros.datasets.unlabelled.bag import BagSource
 from asymformer_ros.errors import AsymformerError, ConfigurationError, FrameError
 from asymformer_ros.evaluation.recordings.bag import require_no_results, write_bag
 from asymformer_ros.evaluation.recordings.fleet import Task, on_cluster
-from asymformer_ros.evaluation.recordings.job import Job, known_model, segment_chunk
+from asymformer_ros.evaluation.recordings.job import PARTS, Job, known_model, segment_chunk
 from asymformer_ros.evaluation.recordings.results import Counts, Results
-from asymformer_ros.evaluation.recordings.store import Store, StoreError
+from asymformer_ros.evaluation.recordings.store import StoreError
 from asymformer_ros.evaluation.recordings.video import write_video
 
 _ROUNDS = 3  # a worker that was taken for dead may have put its older part in place of a newer one
@@ -144,7 +144,8 @@ def _finish(plan: _Plan, choices: Choices) -> Counts:
     if choices.video or choices.bag:
         lines = plan.results.lines()
         if choices.video:
-            write_video(Store(plan.job.place), lines, classes)
+            write_video(plan.job.store, lines, classes)
         if choices.bag and isinstance(plan.source, BagSource):
             write_bag(plan.job, plan.source, lines, classes)
+    plan.job.store.remove(PARTS)
     return counts

@@ -17,9 +17,13 @@ class StoreError(AsymformerError):
 
 @dataclass(frozen=True)
 class Store:
-    """Files by their names below a place, made as they are written. Raises StoreError."""
+    """Files by their names below a place, made as they are written. Raises StoreError.
+
+    workshop: name of a folder in it where files lie until they are whole; "": beside their places.
+    """
 
     place: str
+    workshop: str = ""
 
     @property
     def root(self) -> AnyPath:
@@ -31,7 +35,7 @@ class Store:
         return Store(f"{self.place.rstrip('/')}/{name}")
 
     def write(self, name: str, content: bytes, *, to_disk: bool = True) -> None:
-        """Write a file, whole or not at all: beside its place and renamed, or as one object.
+        """Write a file, whole or not at all: and renamed, or as one object.
 
         to_disk: as of `write_atomically`.
         """
@@ -40,7 +44,8 @@ class Store:
             raise StoreError(f"a frame is called '{name}', which leads out of '{self.place}'")
         try:
             if isinstance(root, Path):
-                write_atomically(root / name, content, to_disk=to_disk)
+                workshop = root / self.workshop if self.workshop else None
+                write_atomically(root / name, content, to_disk=to_disk, workshop=workshop)
             else:
                 root.system.pipe_file((root / name).path, content)
         except Exception as error:  # a storage's library raises its own
