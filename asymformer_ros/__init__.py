@@ -10,7 +10,7 @@ before it is used.
 """
 
 import os
-import pkgutil
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,10 @@ _HOMES = {
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The generated asymformer_ros.msg lies in the installed package: a source tree in front of it must not hide it.
-__path__ = pkgutil.extend_path(__path__, __name__)
+# This is pkgutil.extend_path for folders, without its imports.
+__path__ += [
+    place for entry in sys.path if (place := os.path.join(entry, __name__)) not in __path__ and os.path.isdir(place)
+]
 
 
 def __getattr__(name: str) -> Any:
