@@ -243,6 +243,20 @@ class TestAModelWithBothFiles:
         assert open_backend("auto", "demo", "cpu").name == "torch cpu fp32"
         assert caplog.messages == ["onnxruntime is not installed: PyTorch runs on the CPU"]
 
+    def test_where_onnx_runtime_fails_to_load_auto_says_why_and_takes_pytorch_on_the_cpu(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    ) -> None:
+        """As one that is built for another NumPy does."""
+        (tmp_path / "onnxruntime.py").write_text("raise ImportError('numpy.core.multiarray failed to import')")
+        monkeypatch.syspath_prepend(tmp_path)
+        for module in [name for name in sys.modules if name.split(".")[0] == "onnxruntime"]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.delitem(sys.modules, "asymformer_ros.onnx_graph.session", raising=False)
+        monkeypatch.delitem(sys.modules, "asymformer_ros.inference.onnxruntime", raising=False)
+        assert open_backend("auto", "demo", "cpu").name == "torch cpu fp32"
+        assert "fails to load (ImportError: numpy.core.multiarray failed" in caplog.messages[0]
+        assert caplog.messages[0].endswith(": PyTorch runs on the CPU")
+
 
 @pytest.mark.gpu
 def test_cuda_in_half_precision_agrees_with_the_cpu(bundle: ModelBundle, probabilities: np.ndarray) -> None:

@@ -89,12 +89,23 @@ def better(files: ModelFiles, device: str) -> str:
     reason = "" if device == "cuda" else why_no_cuda(device)
     if not reason:
         return "torch"
-    missing = [name for name in ("onnx", "onnxruntime") if not installed(name)]
-    if missing:
-        _log.warning("%s is not installed: PyTorch runs on the CPU", " and ".join(missing))
+    obstacle = _why_no_onnx_runtime()
+    if obstacle and installed("torch"):
+        _log.warning("%s: PyTorch runs on the CPU", obstacle)
         return "torch"
     _log.warning("%s: ONNX Runtime runs on the CPU", reason)
     return "onnxruntime"
+
+
+def _why_no_onnx_runtime() -> str:
+    missing = [name for name in ("onnx", "onnxruntime") if not installed(name)]
+    if missing:
+        return f"{' and '.join(missing)} is not installed"
+    try:
+        import asymformer_ros.onnx_graph.session  # noqa: F401  it is there, and may be built for another NumPy
+    except DependencyError as error:
+        return str(error)
+    return ""
 
 
 def why_no_cuda(device: str) -> str:
