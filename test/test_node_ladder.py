@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="makes other sizes of a model")
 from diagnostic_msgs.msg import DiagnosticArray
 from node_session import RAMP, Session
 from ros_harness import wait_until
+from std_srvs.srv import Trigger
 
 from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.errors import BackendError
@@ -73,6 +74,8 @@ def test_a_network_that_falls_behind_is_followed_by_a_smaller_one_between_two_fr
     told = facts(session)
     assert told["input size"].startswith("64x96 (height x width; of 64x96)")
     assert none_left in told["fallback"]
+    assert session.peer.call(Trigger, "/segmentation_node/reload_model", Trigger.Request()).success
+    assert none_left not in facts(session).get("fallback", ""), "it was said of what served before"
     assert "Traceback" not in node.output, node.output
     assert node.stop() == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import traceback
@@ -209,14 +210,22 @@ class SegmentationNode(LifecycleNode):
         serving = self._serving
         if serving is None:
             raise BackendError("no model is loaded that another could replace: configure the node")
-        return f"{serving.replace(self.settings, self._new_context(), self._announce)} serves now"
+        return f"{self._instead(serving.replace)} serves now"
 
     def _step_down(self) -> str:
         serving = self._serving
         if serving is None:
             raise BackendError("the node has released its model meanwhile")
-        now = serving.step_down(self.settings, self._new_context(), self._announce)
-        return f"{self._too_few}: {now} serves now"
+        return f"{self._too_few}: {self._instead(serving.step_down)} serves now"
+
+    def _instead(self, take_over: Callable[..., str]) -> str:
+        """What serves after this; the reasons why what served before was not the best go with it."""
+        before = [*self._fallbacks]
+        now = take_over(self.settings, self._new_context(), self._announce)
+        for reason in before:
+            with contextlib.suppress(ValueError):
+                self._fallbacks.remove(reason)
+        return now
 
     def _announce(self, segmenter: Segmenter) -> None:
         for camera in self._cameras:
