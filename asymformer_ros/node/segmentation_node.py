@@ -35,7 +35,7 @@ from asymformer_ros.node.services import Services
 from asymformer_ros.node.serving import Serving, open_model
 from asymformer_ros.node.snapshots import save_next_frames
 from asymformer_ros.node.worker import Worker
-from asymformer_ros.system.limits import return_free_memory
+from asymformer_ros.system.limits import tidy_memory
 
 _PATIENCE = 10.0
 """Seconds for which labels may come less often than `target_rate` before a smaller input size is taken."""
@@ -62,7 +62,7 @@ class SegmentationNode(LifecycleNode):
         self._hardware = Hardware()
         self._diagnostics = Diagnostics(self, self._report)
         self.create_timer(0.5, self._examine, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.create_timer(60.0, return_free_memory, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(10.0, tidy_memory, clock=Clock(clock_type=ClockType.STEADY_TIME))
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._actions = Services(self, {"save_snapshot": self._save_snapshot, "reload_model": self._reload_model})
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._on_time_jump)
@@ -193,7 +193,7 @@ class SegmentationNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-        return_free_memory()
+        tidy_memory()
 
     def _offer(self, worker: Worker[Pair], slot: int, pair: Pair) -> None:
         if not self.settings.enabled:
