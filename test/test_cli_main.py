@@ -60,7 +60,8 @@ def test_help_of_a_subcommand_imports_little_of_the_package(subcommand: str) -> 
         "matplotlib",
         "jinja2",
         "trimesh",
-        "asymformer_ros.engine.provide",
+        "asymformer_ros.engine.driver",
+        "asymformer_ros.findings",
         "tqdm",
     )
     code = (

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from asymformer_ros.cli.options import add_model
 from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.inference.choices import BACKENDS, DEVICES
-from asymformer_ros.inference.options import SERVED_PRECISIONS
+from asymformer_ros.inference.choices import BACKENDS, DEVICES, SERVED_PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.evaluation.speed import Speed

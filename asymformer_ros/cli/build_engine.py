@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import add_model
-from asymformer_ros.engine.options import BUILDERS, OPTIMIZATION_LEVELS, PRECISIONS
+from asymformer_ros.engine.choices import BUILDERS, OPTIMIZATION_LEVELS, PRECISIONS
 
 if TYPE_CHECKING:
     from asymformer_ros.engine.cache import Engine

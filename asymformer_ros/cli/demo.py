@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.children import Child
 from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.models.catalogue import DEMO, UNTRAINED
 from asymformer_ros.node import OWN_CAMERAS
 from asymformer_ros.node.fastdds import large_message_environment
 from asymformer_ros.optional import require
@@ -53,18 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo. Raises AsymformerError where it could not show anything."""
-    if args.model is None:
-        args.model = DEMO.name if args.camera == "sim" else ""
     _check(args)
+    warning = _choose_model(args)
     environment = demo_environment(os.environ)
     os.environ.update(environment)  # this process's own node meets the children there
     print(f"its topics, in another shell: export {_domain(os.environ)}", flush=True)
-    warning = _warning(args)
     if warning:
         print(f"asymformer demo: {warning}", flush=True)
     with _children(args, environment) as children:
         viewer = _watch(args, children)
-    _conclude(viewer, args)
+    _conclude(viewer, args, warning)
     if warning:
         print(f"remember: {warning}")
     return 0
@@ -89,7 +86,12 @@ def _check_output(path: Path) -> None:
         raise ConfigurationError(f"--output {path}: the folder {folder} cannot be written to")
 
 
-def _warning(args: argparse.Namespace) -> str:
+def _choose_model(args: argparse.Namespace) -> str:
+    """Set the model where none is given. Returns what is to be said of it, "" for nothing."""
+    from asymformer_ros.models.catalogue import DEMO, UNTRAINED  # not for the help, which it would delay
+
+    if args.model is None:
+        args.model = DEMO.name if args.camera == "sim" else ""
     if args.model in UNTRAINED:
         return _UNTRAINED
     return _OUT_OF_PLACE if args.model == DEMO.name and args.camera == "folder" else ""
@@ -172,7 +174,7 @@ def _line_width() -> int:
     return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else 1000
 
 
-def _conclude(viewer: DemoViewer, args: argparse.Namespace) -> None:
+def _conclude(viewer: DemoViewer, args: argparse.Namespace, warning: str) -> None:
     if viewer.best is None:
         raise AsymformerError(
             f"no picture: {viewer.camera_images} camera images and {viewer.segmented} segmentations came, none of one "
@@ -181,7 +183,7 @@ def _conclude(viewer: DemoViewer, args: argparse.Namespace) -> None:
     from asymformer_ros.cli.demo_report import closing_lines, picture
     from asymformer_ros.frames.images import write_png
 
-    caption = "segmentation (untrained)" if args.model in UNTRAINED else "segmentation"
+    caption = "segmentation (untrained)" if warning == _UNTRAINED else "segmentation"
     write_png(args.output, picture(viewer.best, caption))
     for line in closing_lines(viewer):
         print(line)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from asymformer_ros.cli.options import NODE, add_frames, add_model, image_size, open_frames, progress_bar
 from asymformer_ros.errors import AsymformerError, ConfigurationError
-from asymformer_ros.inference.choices import BACKENDS, DEVICES
-from asymformer_ros.inference.options import SERVED_PRECISIONS
+from asymformer_ros.inference.choices import BACKENDS, DEVICES, SERVED_PRECISIONS
 from asymformer_ros.models.sizes import size_name
 from asymformer_ros.optional import installed
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from asymformer_ros.cli.options import NODE
 from asymformer_ros.errors import BackendError, ConfigurationError
 from asymformer_ros.evaluation.evaluate import Segments
-from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
+from asymformer_ros.inference.choices import CPU_PRECISIONS
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.segmenter import Segmenter
 from asymformer_ros.inference.selection import open_serving
 from asymformer_ros.models.card import ModelCard

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from asymformer_ros.engine.choices import BUILDERS
 from asymformer_ros.engine.driver import GpuInfo
-from asymformer_ros.engine.options import BUILDERS
 from asymformer_ros.errors import BackendError
 from asymformer_ros.optional import importing, installed
 

@@ -7,17 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from asymformer_ros.engine.choices import BUILDERS, OPTIMIZATION_LEVELS, PRECISIONS
 from asymformer_ros.engine.driver import GpuInfo
 from asymformer_ros.errors import ConfigurationError
-
-BUILDERS = ("tensorrt", "tensorrt_rtx")
-"""The libraries that build engines, by their module's name."""
-
-PRECISIONS = ("fp16", "mixed", "fp32")
-"""From the fastest to the safest: the order in which a build tries them."""
-
-OPTIMIZATION_LEVELS = range(6)
-"""From a quick build to the longest search for fast kernels; TensorRT's own choice is 3."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import logging
 from dataclasses import dataclass
 
 from asymformer_ros.engine.api import TensorRt, installed_builders, load_library
+from asymformer_ros.engine.choices import PRECISIONS
 from asymformer_ros.engine.driver import GpuInfo, NoGpu
 from asymformer_ros.engine.golden import GoldenCheck
 from asymformer_ros.engine.manifest import EngineIdentity
-from asymformer_ros.engine.options import PRECISIONS, BuildOptions
+from asymformer_ros.engine.options import BuildOptions
 from asymformer_ros.errors import BackendError, ConfigurationError, DependencyError
 from asymformer_ros.models.model import Model
 from asymformer_ros.onnx_graph.report import PrecisionReport

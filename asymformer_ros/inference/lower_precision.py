@@ -18,9 +18,10 @@ from asymformer_ros.engine.verify import Answer, verify
 from asymformer_ros.errors import BackendError
 from asymformer_ros.frames.depth import Depth
 from asymformer_ros.inference.backend import InferenceBackend, Prediction
+from asymformer_ros.inference.choices import CPU_PRECISIONS
 from asymformer_ros.inference.cpu import graphs_of, open_without_engine
 from asymformer_ros.inference.libraries import open_backend, why_no_cuda
-from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import model_files
 from asymformer_ros.optional import installed

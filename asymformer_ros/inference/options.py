@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asymformer_ros.engine.options import PRECISIONS
+from asymformer_ros.engine.choices import PRECISIONS
 from asymformer_ros.errors import ConfigurationError
-from asymformer_ros.inference.choices import BACKENDS, DEVICES
+from asymformer_ros.inference.choices import BACKENDS, DEVICES, SERVED_PRECISIONS
 from asymformer_ros.models.sizes import check_size
-
-CPU_PRECISIONS = ("bf16", "int8")
-"""What a CPU may compute in beside FP32, in the order in which "auto" tries them."""
-
-SERVED_PRECISIONS = ("auto", *PRECISIONS, *CPU_PRECISIONS)
-"""What can be asked for."""
 
 
 @dataclass(frozen=True)

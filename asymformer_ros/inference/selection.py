@@ -15,11 +15,12 @@ from asymformer_ros.engine.context import BuildContext
 from asymformer_ros.engine.driver import GpuInfo, NoGpu, probe_gpu
 from asymformer_ros.errors import AsymformerError, BackendError, DependencyError
 from asymformer_ros.inference.backend import InferenceBackend
+from asymformer_ros.inference.choices import CPU_PRECISIONS
 from asymformer_ros.inference.cpu import open_onnxruntime, open_without_engine
 from asymformer_ros.inference.last_resort import LastResortBackend
 from asymformer_ros.inference.libraries import FORMS, choose, open_backend, server
 from asymformer_ros.inference.lower_precision import open_in_precision, open_on_cpu
-from asymformer_ros.inference.options import CPU_PRECISIONS, ServingOptions
+from asymformer_ros.inference.options import ServingOptions
 from asymformer_ros.inference.upgrading import UpgradingBackend
 from asymformer_ros.models.catalogue import model_files
 from asymformer_ros.models.model import Model

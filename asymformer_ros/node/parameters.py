@@ -17,8 +17,7 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverriding
 
 from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.frames.pairing import PAIR_TIMEOUT, SLOP
-from asymformer_ros.inference.choices import BACKENDS, DEVICES
-from asymformer_ros.inference.options import SERVED_PRECISIONS
+from asymformer_ros.inference.choices import BACKENDS, DEVICES, SERVED_PRECISIONS
 from asymformer_ros.models.sizes import read_size
 from asymformer_ros.node.synchronizer import SYNCHRONIZERS
 
