@@ -65,6 +65,14 @@ ARGUMENTS = [
         "params_file says.",
         None,
     ),
+    (
+        "input_size",
+        "",
+        "HEIGHTxWIDTH that the network runs at; auto for the largest that keeps target_rate here. Empty is auto where "
+        "target_rate is given, and else keeps what params_file says.",
+        None,
+    ),
+    ("target_rate", "", f"Labels a second of each camera that are to be kept, Hz. {KEEP}", None),
     ("params_file", PARAMETERS, "Parameters of the segmentation node.", None),
     ("namespace", "", "Namespace of the nodes and of their relative topics.", None),
     ("rviz", "false", "Show camera, overlay and labels in RViz.", TRUE_OR_FALSE),
@@ -161,8 +169,10 @@ def camera_node(values, camera, name):
 
 
 def segmentation_node(values, choices):
-    given = ("model", "backend", "precision", "image_transport", "depth_image_transport")
+    given = ("model", "backend", "precision", "input_size", "image_transport", "depth_image_transport")
     explicit = {name: text_parameter(values[name]) for name in given if values[name]}
+    if values["target_rate"]:
+        explicit |= {"input_size": "auto", **explicit, "target_rate": float(values["target_rate"])}
     if values["cameras"]:
         explicit["cameras"] = choices.names
     if values["autostart"]:

@@ -159,6 +159,13 @@ def test_only_what_is_given_overrides_the_parameter_file(tmp_path: Path) -> None
 
 
 @needs_launch
+@pytest.mark.parametrize(("size", "expected"), [({}, "auto"), ({"input_size": "224x288"}, "224x288")])
+def test_a_target_rate_has_the_input_size_chosen_unless_one_is_given(size: dict[str, str], expected: str) -> None:
+    parameters = nodes(target_rate="15", **size)["segmentation_node"].parameters
+    assert (parameters["target_rate"], parameters["input_size"]) == (15.0, expected)
+
+
+@needs_launch
 def test_the_simulated_camera_gets_the_demo_s_weights_unless_something_else_is_chosen(tmp_path: Path) -> None:
     assert nodes()["segmentation_node"].parameters["model"] == "demo"
     assert nodes(model="untrained")["segmentation_node"].parameters["model"] == "untrained"

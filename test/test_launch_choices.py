@@ -13,7 +13,7 @@ from asymformer_ros.errors import ConfigurationError
 from asymformer_ros.node.launch_choices import Choices, check_names, dds_environment
 
 PRESETS = yaml.safe_load((ROOT / "config" / "cameras.yaml").read_text())
-NONE = dict.fromkeys(("rgb_topic", "depth_topic", "camera_info_topic", "cameras", "folder", "seed"), "")
+NONE = dict.fromkeys(("rgb_topic", "depth_topic", "camera_info_topic", "cameras", "folder", "seed", "target_rate"), "")
 DRIVERS = sorted(set(PRESETS) - {"sim", "folder"})
 
 
@@ -93,6 +93,9 @@ def test_rviz_shows_the_first_camera_s_topics() -> None:
         ({"camera": "folder", "folder": "~nobody_has_this/a"}, "folder:=~nobody_has_this/a is not a folder"),
         ({"camera": "realsense", "folder": "/tmp"}, "is for camera:=folder"),
         ({"camera": "sim", "rgb_topic": "/a"}, "publishes its own topics"),
+        ({"target_rate": "0"}, "target_rate:=0 is no number above 0"),
+        ({"target_rate": "nan"}, "target_rate:=nan is no number above 0"),
+        ({"target_rate": "fast"}, "target_rate:=fast is no number above 0"),
         ({"seed": "-1"}, "seed:=-1 is no whole number"),
         ({"camera": "realsense", "seed": "1"}, "seed:= is for camera:=sim"),
         ({"params_file": "/no/such.yaml"}, "params_file:=/no/such.yaml is not a file"),

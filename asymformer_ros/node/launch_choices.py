@@ -6,6 +6,7 @@ What makes no sense raises ConfigurationError, which `ros2 launch` prints as one
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -147,8 +148,15 @@ def _names(text: str) -> list[str]:
     return names
 
 
+def _is_above_zero(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
 def _check(values: Mapping[str, str], camera: str) -> None:
-    folder, seed, file = values["folder"], values["seed"], values["params_file"]
+    folder, seed, file, rate = (values[name] for name in ("folder", "seed", "params_file", "target_rate"))
     for wrong, sentence in (
         (
             camera == "folder" and not folder,
@@ -158,6 +166,7 @@ def _check(values: Mapping[str, str], camera: str) -> None:
         (camera == "folder" and not Path(os.path.expanduser(folder)).is_dir(), f"folder:={folder} is not a folder"),
         (seed and camera != "sim", "seed:= is for camera:=sim"),
         (seed and not seed.isdecimal(), f"seed:={seed} is no whole number of at least 0"),
+        (rate and not _is_above_zero(rate), f"target_rate:={rate} is no number above 0"),
         (not Path(file).is_file(), f"params_file:={file} is not a file"),
     ):
         if wrong:
