@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -45,6 +46,7 @@ def run_process(name: str, serve: Serve, args: Sequence[str] | None, stop: threa
     if stop.is_set():
         return 0
     keep_memory_small()
+    gc.freeze()  # modules stay: what looks for garbage from here on need not look at them
     try:
         _initialise(name, args)
     except RuntimeError as error:  # what rclpy raises for its arguments has no public type
@@ -73,7 +75,7 @@ def _initialise(name: str, args: Sequence[str] | None) -> None:
 
 
 def spin(node: Node, finished: Callable[[], bool], on_error: Callable[[Exception], None] | None = None) -> None:
-    """Serve a node's callbacks until the context ends or `finished` says so, which is asked five times a second.
+    """Serve a node's callbacks until the context ends or `finished` says so, which is asked twice a second.
 
     on_error: told what a callback raised, or the reading of a message (text that is no UTF-8, say), and the node goes
     on; without it that ends the process, as do a thousand such errors with nothing else between them.
@@ -84,7 +86,7 @@ def spin(node: Node, finished: Callable[[], bool], on_error: Callable[[Exception
     try:
         while node.context.ok() and not finished():
             try:
-                executor.spin_once(timeout_sec=0.2)
+                executor.spin_once(timeout_sec=0.5)
                 errors = 0
             except Exception as error:
                 errors += 1

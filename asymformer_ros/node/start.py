@@ -13,6 +13,5 @@ def start(name: str) -> int:
     with stop_event() as stop:
         gc.disable()  # modules stay: looking among them for what can go takes a tenth of the imports' time
         module = importlib.import_module(f"asymformer_ros.node.{name}")
-        gc.freeze()
         gc.enable()
         return int(module.main(stop=stop))

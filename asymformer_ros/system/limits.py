@@ -43,7 +43,7 @@ def return_free_memory() -> None:
 def tidy_memory() -> None:
     """Have Python free what only refers to itself, and return that, too: a millisecond or two in the node.
 
-    The collector has little to look at there, for all that was imported is frozen (`node.start`).
+    The collector has little to look at there, for all that was imported is frozen (`node.process`).
     """
     gc.collect()
     return_free_memory()
