@@ -49,6 +49,8 @@ def scores(graph: ModelProto, frame: tuple[np.ndarray, np.ndarray]) -> np.ndarra
 def test_each_rewrite_changes_something_and_no_score(bundle: ModelBundle, plain: ModelProto, rewrite: str) -> None:
     if rewrite == "blocks" and bundle.network.config.rgb_backbone != "convnext":
         pytest.skip("EfficientNet's blocks are convolutions already")
+    if rewrite == "input" and bundle.network.config.rgb_backbone == "convnext":
+        pytest.skip("ConvNeXt's first convolution normalises")
     graph = for_cpu(plain, (rewrite,))
     before, after = (Counter(node.op_type for node in model.graph.node) for model in (plain, graph))
     assert before != after

@@ -3,8 +3,8 @@
 * Attention becomes ONNX Runtime's own operator, which never holds the scores of a whole map (`fuse_attention`).
 * The linear layers of ConvNeXt's blocks and of Mix-FFN become 1x1 convolutions: all of a block but the norm stays in
   the blocked layout of ONNX Runtime's convolutions (`cpu_blocks`).
-* What the fusion selects (LAFS) is computed in tokens, as attention wants them, and the decoder's maps stay
-  channels-last between its linear layers (`cpu_maps`).
+* Images are normalised channel by channel, what the fusion selects (LAFS) is computed in tokens, as attention wants
+  them, and the decoder's maps stay channels-last between its linear layers (`cpu_maps`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from onnx import ModelProto, helper
 
 from asymformer_ros.onnx_graph.attention import CONTRIB, fuse_attention
 from asymformer_ros.onnx_graph.cpu_blocks import convolve_blocks, convolve_feed_forward
-from asymformer_ros.onnx_graph.cpu_maps import decode_channels_last, select_in_tokens
+from asymformer_ros.onnx_graph.cpu_maps import decode_channels_last, normalise_channels_first, select_in_tokens
 from asymformer_ros.onnx_graph.editing import GraphEditor
 
 _REWRITES = {
+    "input": normalise_channels_first,
     "attention": fuse_attention,
     "blocks": convolve_blocks,
     "feed_forward": convolve_feed_forward,
@@ -26,7 +27,7 @@ _REWRITES = {
 
 REWRITES = tuple(_REWRITES)
 
-BESIDE_LINEARS = ("attention", "selection", "decoder")
+BESIDE_LINEARS = ("input", "attention", "selection", "decoder")
 """Those that leave linear layers what they are, so that they can be quantised."""
 
 

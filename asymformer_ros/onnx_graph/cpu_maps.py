@@ -1,4 +1,4 @@
-"""Maps in the order that their neighbours have: LAFS in tokens, the decoder channels-last."""
+"""Maps in the order that suits what computes them: LAFS in tokens, the decoder channels-last, normalisation not."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from asymformer_ros.onnx_graph.editing import TO_CHANNELS_FIRST, TO_CHANNELS_LAST, GraphEditor, order
+
+
+def normalise_channels_first(editor: GraphEditor) -> None:
+    """Turn images before they are normalised: a factor is for a whole plane then, not for every third value."""
+    for turn in editor.all("Transpose"):
+        steps = editor.before(turn.input[0], "Add", "Mul")
+        factors = [one for step in steps for name in step.input if (one := editor.weight(name)) is not None]
+        if order(turn) != TO_CHANNELS_FIRST or len(factors) != 2 or any(one.ndim != 1 for one in factors):
+            continue
+        base, source = turn.name, next(name for name in steps[1].input if editor.weight(name) is None)
+        shift, scale = (
+            editor.add_weight(f"{base}/{key}", one[:, None, None])
+            for key, one in zip(("shift", "scale"), factors, strict=True)
+        )
+        editor.replace(
+            turn,
+            _node("Transpose", [source], f"{base}/turned", perm=TO_CHANNELS_FIRST),
+            _node("Mul", [f"{base}/turned", scale], f"{base}/scaled"),
+            _node("Add", [f"{base}/scaled", shift], turn.output[0]),
+        )
 
 
 def select_in_tokens(editor: GraphEditor) -> None:
