@@ -1,12 +1,13 @@
 """The segmentation node, which stays in the state that STATE names for as long as a test needs.
 
-"importing" tells when it begins. "loading" opens a model in a library that cannot be asked to stop, "configuring" one
+"importing" takes a second longer. "loading" opens a model in a library that cannot be asked to stop, "configuring" one
 that can. "building" makes an engine with TensorRT-RTX, in real child processes, as if there were a GPU. "deactivating"
 takes two seconds for a frame.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
@@ -49,8 +50,20 @@ def _stay() -> None:
         OnnxRuntimeBackend.infer = slowly  # type: ignore[method-assign]
 
 
+def _import_late() -> None:
+    import_module = importlib.import_module
+
+    def late(name: str, package: str | None = None) -> Any:
+        if name == "asymformer_ros.node.segmentation_node":
+            sys.stdout.write("starts\n")
+            time.sleep(1.0)
+        return import_module(name, package)
+
+    importlib.import_module = late  # type: ignore[assignment]
+
+
 if STATE == "importing":
-    sys.stdout.write("starts\n")
+    _import_late()
 else:
     _stay()
 sys.exit(start("segmentation_node"))

@@ -56,7 +56,7 @@ def test_an_argument_without_sense_is_refused_before_anything_starts(given: list
     ],
 )
 def test_labels_that_mean_little_come_with_a_warning(given: list[str], says: str) -> None:
-    warning = demo._warning(arguments(*given))
+    warning = demo._choose_model(arguments(*given))
     assert says in warning
     assert bool(says) == bool(warning)
 
