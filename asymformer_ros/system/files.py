@@ -43,17 +43,17 @@ def parse_object(text: str) -> dict[str, Any]:
 
 
 def write_atomically(
-    path: Path, content: bytes | memoryview, *, to_disk: bool = True, workshop: Path | None = None
+    path: Path, content: bytes | memoryview, *, to_disk: bool = True, staging: Path | None = None
 ) -> None:
     """Write a file beside its place, bring it to the disk, then rename it; its folder is made. Raises OSError.
 
     to_disk: False leaves that to the system: much faster for many files, but a power cut may leave an empty one.
-    workshop: folder of the same file system, made here, to write it in: what is killed while it writes leaves it there.
+    staging: folder of the same file system, made here, to write it in: what is killed while it writes leaves it there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if workshop is not None:
-        workshop.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path if workshop is None else workshop / path.name)
+    if staging is not None:
+        staging.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path if staging is None else staging / path.name)
     try:
         with beside.open("wb") as file:
             file.write(content)

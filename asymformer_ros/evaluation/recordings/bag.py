@@ -57,11 +57,11 @@ def write_bag(job: Job, source: BagSource, lines: Sequence[Line], classes: Label
     with importing("rosbags", "a bag of the results"):
         from rosbags.rosbag2 import StoragePlugin, Writer
     root = store.root
-    workshop = root / PARTS if isinstance(root, Path) else None
+    staging = root / PARTS if isinstance(root, Path) else None
     try:
-        if workshop is not None:
-            workshop.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="asymformer_", dir=workshop) as folder:
+        if staging is not None:
+            staging.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="asymformer_", dir=staging) as folder:
             made = Path(folder) / BAG
             with Writer(made, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
                 _Copy(job, source, store, classes, writer).run(lines)

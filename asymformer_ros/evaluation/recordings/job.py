@@ -49,7 +49,7 @@ class Job:
     @property
     def store(self) -> Store:
         """Where its results go."""
-        return Store(self.place, workshop=PARTS)
+        return Store(self.place, staging=PARTS)
 
     def identity(self, source: Source) -> dict[str, object]:
         """All that the results follow from, JSON-ready."""

@@ -19,11 +19,11 @@ class StoreError(AsymformerError):
 class Store:
     """Files by their names below a place, made as they are written. Raises StoreError.
 
-    workshop: name of a folder in it where files lie until they are whole; "": beside their places.
+    staging: name of a folder in it where files lie until they are whole; "": beside their places.
     """
 
     place: str
-    workshop: str = ""
+    staging: str = ""
 
     @property
     def root(self) -> AnyPath:
@@ -35,7 +35,7 @@ class Store:
         return Store(f"{self.place.rstrip('/')}/{name}")
 
     def write(self, name: str, content: bytes, *, to_disk: bool = True) -> None:
-        """Write a file, whole or not at all: and renamed, or as one object.
+        """Write a file, whole or not at all: in staging and renamed, or as one object.
 
         to_disk: as of `write_atomically`.
         """
@@ -44,8 +44,8 @@ class Store:
             raise StoreError(f"a frame is called '{name}', which leads out of '{self.place}'")
         try:
             if isinstance(root, Path):
-                workshop = root / self.workshop if self.workshop else None
-                write_atomically(root / name, content, to_disk=to_disk, workshop=workshop)
+                staging = root / self.staging if self.staging else None
+                write_atomically(root / name, content, to_disk=to_disk, staging=staging)
             else:
                 root.system.pipe_file((root / name).path, content)
         except Exception as error:  # a storage's library raises its own
