@@ -30,8 +30,11 @@ def oldest(requirement: str) -> str:
 
     PyTorch stays as it is: the Makefile chooses its build.
     """
-    name, bound, version = requirement.partition(">=")
-    return f"{name}=={version}.*" if bound and "," not in version and name != "torch" else requirement
+    wanted, *marker = requirement.split(";")
+    name, bound, version = wanted.partition(">=")
+    if not bound or "," in version or name == "torch":
+        return requirement
+    return ";".join([f"{name}=={version}.*", *marker])
 
 
 def main() -> None:

@@ -119,6 +119,14 @@ def test_the_demo_is_installed_without_pytorch() -> None:
     assert "setup.cfg has no extra caffe: expected some of ros, " in unknown.stderr
 
 
+def test_the_oldest_versions_of_every_extra_are_requirements(metadata: configparser.ConfigParser) -> None:
+    requirements = pytest.importorskip("packaging.requirements", reason="reads what pip reads")
+    extras = ",".join(metadata["options.extras_require"])
+    command = [sys.executable, str(ROOT / "scripts/requirements.py"), extras, "--oldest"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {"numpy", "torch", "atheris"} <= {requirements.Requirement(line).name for line in lines}
+
+
 def test_the_oldest_versions_are_those_that_setup_cfg_allows_and_the_docs_promise(
     metadata: configparser.ConfigParser,
 ) -> None:
