@@ -61,6 +61,7 @@ def test_help_of_a_subcommand_imports_little_of_the_package(subcommand: str) -> 
         "jinja2",
         "trimesh",
         "asymformer_ros.engine.driver",
+        "asymformer_ros.engine.provide",
         "asymformer_ros.findings",
         "tqdm",
     )

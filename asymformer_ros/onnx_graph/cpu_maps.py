@@ -1,4 +1,4 @@
-"""Maps in the order that suits what computes them: LAFS in tokens, the decoder channels-last, normalisation not."""
+"""Maps in the order that suits what computes them: images by channels, LAFS in tokens, the decoder channels-last."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from asymformer_ros.datasets.unlabelled.bag import BagSource, open_bag
 from asymformer_ros.datasets.unlabelled.urls import any_path
 from asymformer_ros.errors import ConfigurationError, FrameError
 from asymformer_ros.evaluation.recordings.definitions import CLASS_SUMMARY, LABEL_INFO, SUMMARY, VISION_CLASS
-from asymformer_ros.evaluation.recordings.job import PARTS, Job
+from asymformer_ros.evaluation.recordings.job import Job
 from asymformer_ros.evaluation.recordings.results import Line
 from asymformer_ros.evaluation.recordings.store import Store, StoreError
 from asymformer_ros.frames.images import decode_labels
@@ -57,7 +57,7 @@ def write_bag(job: Job, source: BagSource, lines: Sequence[Line], classes: Label
     with importing("rosbags", "a bag of the results"):
         from rosbags.rosbag2 import StoragePlugin, Writer
     root = store.root
-    staging = root / PARTS if isinstance(root, Path) else None
+    staging = root / store.staging if isinstance(root, Path) else None
     try:
         if staging is not None:
             staging.mkdir(exist_ok=True)
